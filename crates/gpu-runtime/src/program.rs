@@ -1,0 +1,352 @@
+//! A program: kernels, buffers and launches as plain data, printable and verifiable without a GPU.
+
+use crate::error::{Error, list};
+use crate::kernel::{BindingKind, Kernel};
+use crate::limits::Limits;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// How many buffers a "too large" message lists.
+const LISTED_BUFFERS: usize = 5;
+
+/// Workgroups that every WebGPU device allows in one dimension.
+const GROUPS_PER_DIMENSION: u64 = 65_535;
+
+/// The place of a buffer in [`Program::buffers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// Who owns a buffer and what is in it when a run begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BufferRole {
+    /// Owned by the plan; holds whatever the launches put there.
+    Slot,
+    /// Owned by the caller and shared by name between plans; launches may change it in place.
+    State(String),
+    /// Owned by the plan; the caller writes it before a run.
+    Input(String),
+    /// Owned by the plan; holds these bytes, which no launch may change.
+    Constant(Arc<[u8]>),
+}
+
+/// One buffer of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferSpec {
+    /// For messages and debuggers.
+    pub label: String,
+    /// Size in bytes, a multiple of 4.
+    pub bytes: u64,
+    /// Owner and content.
+    pub role: BufferRole,
+}
+
+/// One dispatch of a kernel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// `scope/op#node`.
+    pub label: String,
+    /// Index in [`Program::kernels`].
+    pub kernel: usize,
+    /// One buffer for each storage binding of the kernel, in order.
+    pub buffers: Vec<BufferId>,
+    /// The parameter block, as [`Kernel::pack`] makes it.
+    pub parameters: Vec<u8>,
+    /// Workgroups in x, y and z.
+    pub groups: [u32; 3],
+    /// Bytes of memory traffic, for reports.
+    pub bytes: u64,
+    /// Floating-point operations, for reports.
+    pub flops: u64,
+}
+
+/// A buffer that the caller may read after a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The name to ask for.
+    pub name: String,
+    /// Where it is.
+    pub buffer: BufferId,
+    /// Bytes from the start of the buffer, a multiple of 4.
+    pub bytes: u64,
+    /// Whether it comes back from every run without being asked for (for small values, such as a loss).
+    pub streamed: bool,
+}
+
+/// Everything that one run does.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Program {
+    /// The kernels that launches refer to.
+    pub kernels: Vec<Kernel>,
+    /// The buffers that launches and outputs refer to.
+    pub buffers: Vec<BufferSpec>,
+    /// The launches in order; each sees what those before it wrote.
+    pub launches: Vec<Launch>,
+    /// What can be read after a run.
+    pub outputs: Vec<Output>,
+}
+
+/// Spreads a one-dimensional count of workgroups over x and y, 65,535 at most in each.
+///
+/// The grid may hold more groups than asked for: the kernel computes
+/// `workgroup_id.y * num_workgroups.x + workgroup_id.x` and skips what lies beyond. A count of 0 gives one
+/// group. Counts beyond 65,535² give a grid that [`Program::verify`] refuses.
+pub fn fold_groups(groups: u64) -> [u32; 3] {
+    let groups = groups.max(1);
+    let rows = groups.div_ceil(GROUPS_PER_DIMENSION);
+    // Equal rows waste fewer groups than full rows and a short one.
+    let columns = groups.div_ceil(rows);
+    // `columns` is at most 65,535; rows of an absurd count saturate and are refused by `verify`.
+    [u32::try_from(columns).unwrap_or(u32::MAX), u32::try_from(rows).unwrap_or(u32::MAX), 1]
+}
+
+impl Program {
+    /// Bytes of all buffers together, which live as long as the plan does.
+    pub fn peak_bytes(&self) -> u64 {
+        self.buffers.iter().fold(0, |sum, buffer| sum.saturating_add(buffer.bytes))
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flops(&self) -> u64 {
+        self.launches.iter().fold(0, |sum, launch| sum.saturating_add(launch.flops))
+    }
+
+    /// Says whether this program is well formed and fits the limits, before anything is allocated.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OverBudget`] and [`Error::LaunchLimit`] where it does not fit, with the
+    /// label and the largest buffers; [`Error::Internal`] where it is not well formed.
+    pub fn verify(&self, limits: &Limits) -> Result<(), Error> {
+        self.verify_buffers(limits)?;
+        for kernel in &self.kernels {
+            verify_kernel(kernel, limits)?;
+        }
+        for launch in &self.launches {
+            self.verify_launch(launch, limits)?;
+        }
+        self.verify_outputs()
+    }
+
+    fn verify_buffers(&self, limits: &Limits) -> Result<(), Error> {
+        let mut names = HashSet::new();
+        for buffer in &self.buffers {
+            let label = &buffer.label;
+            if buffer.bytes == 0 || !buffer.bytes.is_multiple_of(4) {
+                return Err(Error::internal(format!(
+                    "buffer \"{label}\" has {} bytes, expected a multiple of 4 above 0",
+                    buffer.bytes
+                )));
+            }
+            for (limit, what) in [
+                (limits.max_buffer_bytes, "the largest buffer"),
+                (limits.max_binding_bytes, "the largest storage binding"),
+            ] {
+                if buffer.bytes > limit {
+                    let (label, bytes) = (label.clone(), buffer.bytes);
+                    return Err(Error::TooLarge { label, bytes, limit, what, remedy: self.memory_remedy() });
+                }
+            }
+            let (kind, name) = match &buffer.role {
+                BufferRole::Slot => continue,
+                BufferRole::Constant(data) if data.len() as u64 == buffer.bytes => continue,
+                BufferRole::Constant(data) => {
+                    return Err(Error::internal(format!(
+                        "constant \"{label}\" has {} bytes of data for {} bytes",
+                        data.len(),
+                        buffer.bytes
+                    )));
+                }
+                BufferRole::State(name) => ("state", name),
+                BufferRole::Input(name) => ("input", name),
+            };
+            // Two specs of one state would hide that a launch reads and writes the same memory.
+            if !names.insert((kind, name)) {
+                return Err(Error::internal(format!("two buffers are the {kind} \"{name}\"")));
+            }
+        }
+        match limits.memory_budget {
+            Some(budget) if self.peak_bytes() > budget => Err(Error::OverBudget {
+                what: "the program".to_string(),
+                bytes: self.peak_bytes(),
+                budget,
+                remedy: self.memory_remedy(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn verify_launch(&self, launch: &Launch, limits: &Limits) -> Result<(), Error> {
+        let fault = |why: String| Err(Error::internal(format!("launch \"{}\" {why}", launch.label)));
+        let Some(kernel) = self.kernels.get(launch.kernel) else {
+            return fault(format!("uses kernel {} of {}", launch.kernel, self.kernels.len()));
+        };
+        let bindings: Vec<_> = kernel.storage_bindings().collect();
+        if bindings.len() != launch.buffers.len() {
+            return fault(format!(
+                "gives {} buffers to the {} storage bindings of kernel \"{}\"",
+                launch.buffers.len(),
+                bindings.len(),
+                kernel.name
+            ));
+        }
+        let mut written = HashSet::new();
+        for (binding, id) in bindings.iter().zip(&launch.buffers) {
+            let Some(buffer) = self.buffers.get(id.0) else {
+                return fault(format!("binds buffer {} of {}", id.0, self.buffers.len()));
+            };
+            if binding.kind == BindingKind::ReadWrite {
+                if !written.insert(*id) {
+                    return fault(format!("writes buffer \"{}\" through two bindings", buffer.label));
+                }
+                if matches!(buffer.role, BufferRole::Constant(_)) {
+                    return fault(format!("writes the constant \"{}\"", buffer.label));
+                }
+            }
+        }
+        for (binding, id) in bindings.iter().zip(&launch.buffers) {
+            if binding.kind == BindingKind::Read && written.contains(id) {
+                return fault(format!(
+                    "binds buffer \"{}\" both for reading (\"{}\") and for writing",
+                    self.buffers[id.0].label, binding.name
+                ));
+            }
+        }
+        if launch.parameters.len() != kernel.parameter_bytes as usize {
+            return fault(format!(
+                "has {} bytes of parameters, kernel \"{}\" takes {}",
+                launch.parameters.len(),
+                kernel.name,
+                kernel.parameter_bytes
+            ));
+        }
+        for (dimension, groups) in launch.groups.into_iter().enumerate() {
+            if groups == 0 {
+                return fault(format!("has no workgroups in dimension {dimension}"));
+            }
+            if groups > limits.max_groups_per_dimension {
+                return Err(Error::LaunchLimit {
+                    launch: launch.label.clone(),
+                    what: "workgroups in one dimension",
+                    needed: u64::from(groups),
+                    limit: u64::from(limits.max_groups_per_dimension),
+                    remedy: "use a smaller batch",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_outputs(&self) -> Result<(), Error> {
+        let mut names = HashSet::new();
+        for output in &self.outputs {
+            let fault = |why: String| Err(Error::internal(format!("output \"{}\" {why}", output.name)));
+            if !names.insert(&output.name) {
+                return fault("is declared twice".to_string());
+            }
+            let Some(buffer) = self.buffers.get(output.buffer.0) else {
+                return fault(format!("is buffer {} of {}", output.buffer.0, self.buffers.len()));
+            };
+            if output.bytes == 0 || !output.bytes.is_multiple_of(4) || output.bytes > buffer.bytes {
+                return fault(format!("takes {} of the {} bytes of \"{}\"", output.bytes, buffer.bytes, buffer.label));
+            }
+        }
+        Ok(())
+    }
+
+    /// What to do about memory, with the largest buffers, largest first.
+    fn memory_remedy(&self) -> String {
+        let mut largest: Vec<&BufferSpec> = self.buffers.iter().collect();
+        largest.sort_by_key(|buffer| std::cmp::Reverse(buffer.bytes));
+        let lines: Vec<String> = largest
+            .iter()
+            .take(LISTED_BUFFERS)
+            .map(|buffer| format!("{} ({} bytes)", buffer.label, buffer.bytes))
+            .collect();
+        format!(
+            "use a smaller batch or model, or a device with more memory; largest buffers: {}",
+            list(lines.iter().map(String::as_str))
+        )
+    }
+}
+
+fn verify_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
+    let over = |what, needed: u64, limit: u32| Error::LaunchLimit {
+        launch: kernel.name.to_string(),
+        what,
+        needed,
+        limit: u64::from(limit),
+        remedy: "choose another device, or the CPU",
+    };
+    let storage = kernel.storage_bindings().count() as u64;
+    if storage > u64::from(limits.max_storage_buffers_per_stage) {
+        return Err(over("storage buffers", storage, limits.max_storage_buffers_per_stage));
+    }
+    let invocations = kernel.workgroup_size.iter().fold(1u64, |all, size| all.saturating_mul(u64::from(*size)));
+    if invocations > u64::from(limits.max_invocations) {
+        return Err(over("invocations per workgroup", invocations, limits.max_invocations));
+    }
+    let has_block = kernel.bindings.iter().any(|binding| binding.kind == BindingKind::Parameters);
+    if invocations == 0 || !kernel.parameter_bytes.is_multiple_of(16) || has_block != (kernel.parameter_bytes > 0) {
+        return Err(Error::internal(format!(
+            "kernel \"{}\" states {invocations} invocations and {} bytes of parameters that don't fit its bindings",
+            kernel.name, kernel.parameter_bytes
+        )));
+    }
+    for kind in [BindingKind::Parameters, BindingKind::StepScalars] {
+        if kernel.bindings.iter().filter(|binding| binding.kind == kind).count() > 1 {
+            return Err(Error::internal(format!("kernel \"{}\" binds {kind:?} twice", kernel.name)));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "{:>5}  {:<28} {:<22} {:>12} {:>12}  launch(buffers)",
+            "#", "kernel", "groups", "bytes", "flop"
+        )?;
+        for (index, launch) in self.launches.iter().enumerate() {
+            let kernel = self.kernels.get(launch.kernel);
+            let [x, y, z] = launch.groups;
+            let buffers: Vec<String> = launch.buffers.iter().map(|id| id.0.to_string()).collect();
+            writeln!(
+                formatter,
+                "{index:>5}  {:<28} {:<22} {:>12} {:>12}  {}({})",
+                kernel.map_or("?", |kernel| kernel.name.as_ref()),
+                format!("{x}x{y}x{z}"),
+                launch.bytes,
+                launch.flops,
+                launch.label,
+                buffers.join(", ")
+            )?;
+        }
+        writeln!(formatter, "{:>5}  {:<28} {:>12}  label", "#", "role", "bytes")?;
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            let role = match &buffer.role {
+                BufferRole::Slot => "slot".to_string(),
+                BufferRole::State(name) => format!("state {name}"),
+                BufferRole::Input(name) => format!("input {name}"),
+                BufferRole::Constant(_) => "constant".to_string(),
+            };
+            writeln!(formatter, "{index:>5}  {role:<28} {:>12}  {}", buffer.bytes, buffer.label)?;
+        }
+        for output in &self.outputs {
+            let streamed = if output.streamed { ", every run" } else { "" };
+            writeln!(
+                formatter,
+                "output {} = buffer {} ({} bytes{streamed})",
+                output.name, output.buffer.0, output.bytes
+            )?;
+        }
+        write!(
+            formatter,
+            "{} launches, {} buffers, {} bytes, {} flop",
+            self.launches.len(),
+            self.buffers.len(),
+            self.peak_bytes(),
+            self.flops()
+        )
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the crate through its public face; those that need an adapter run on llvmpipe.
+
+mod common;
+mod kernels;
+#[path = "../../build/reflect.rs"]
+mod reflect;
+mod run;
+mod states;
+mod verify;

@@ -1,0 +1,148 @@
+//! Every way in which a program can be refused before it runs, and what a refusal says.
+
+use crate::common::{accumulate, launch, spec};
+use gpu_runtime::{BufferId, BufferRole, Error, Limits, Output, Program, fold_groups};
+use std::sync::Arc;
+
+const LIMITS: Limits = Limits::WEBGPU_DEFAULT;
+
+fn refusal(change: impl FnOnce(&mut Program)) -> Error {
+    let mut program = accumulate(100);
+    assert_eq!(program.verify(&LIMITS), Ok(()));
+    change(&mut program);
+    let error = program.verify(&LIMITS).expect_err("the program was changed for the worse");
+    assert!(!error.to_string().is_empty());
+    error
+}
+
+fn fault(change: impl FnOnce(&mut Program)) -> String {
+    match refusal(change) {
+        Error::Internal(message) => message,
+        other => panic!("expected an internal error, got {other}"),
+    }
+}
+
+#[test]
+fn refuses_what_is_not_well_formed() {
+    let cases: Vec<(&str, String)> = vec![
+        ("uses kernel 2 of 2", fault(|program| program.launches[0].kernel = 2)),
+        ("binds buffer 9 of 3", fault(|program| program.launches[0].buffers[0] = BufferId(9))),
+        ("gives 1 buffers to the 2", fault(|program| program.launches[0].buffers.truncate(1))),
+        ("\"x\" both for reading", fault(|program| program.launches[0].buffers[1] = BufferId(0))),
+        ("has 12 bytes of parameters", fault(|program| program.launches[0].parameters.truncate(12))),
+        ("no workgroups in dimension 1", fault(|program| program.launches[1].groups[1] = 0)),
+        ("\"scaled\" has 0 bytes", fault(|program| program.buffers[1].bytes = 0)),
+        ("\"scaled\" has 401 bytes", fault(|program| program.buffers[1].bytes = 401)),
+        (
+            "has 3 bytes of data for 400",
+            fault(|program| program.buffers[0].role = BufferRole::Constant(Arc::new([0; 3]))),
+        ),
+        ("writes the constant", fault(|program| program.buffers[1].role = BufferRole::Constant(Arc::new([0; 400])))),
+        ("two buffers are the state", fault(|program| program.buffers[1].role = BufferRole::State("total".into()))),
+        ("two buffers are the input", fault(|program| program.buffers[1].role = BufferRole::Input("x".into()))),
+        ("bytes of parameters that don't fit", fault(|program| program.kernels[0].parameter_bytes = 0)),
+        (
+            "through two bindings",
+            fault(|program| {
+                let bindings = program.kernels[1].bindings.to_mut();
+                bindings[0].kind = bindings[1].kind;
+                program.launches[1].buffers[0] = BufferId(2);
+            }),
+        ),
+        (
+            "binds Parameters twice",
+            fault(|program| {
+                let bindings = program.kernels[0].bindings.to_mut();
+                bindings[3].kind = bindings[2].kind;
+            }),
+        ),
+    ];
+    for (wanted, message) in cases {
+        assert!(message.contains(wanted), "expected {wanted:?} in: {message}");
+    }
+    let label = fault(|program| program.launches[0].kernel = 2);
+    assert!(label.contains("model/scale#0"), "{label}");
+}
+
+#[test]
+fn refuses_outputs_that_are_not_there() {
+    let output = |buffer, bytes| Output { name: "y".to_string(), buffer: BufferId(buffer), bytes, streamed: false };
+    for (outputs, wanted) in [
+        (vec![output(3, 4)], "is buffer 3 of 3"),
+        (vec![output(1, 404)], "takes 404 of the 400 bytes"),
+        (vec![output(1, 0)], "takes 0"),
+        (vec![output(1, 2)], "takes 2"),
+        (vec![output(1, 4), output(2, 4)], "declared twice"),
+    ] {
+        let message = fault(|program| program.outputs = outputs);
+        assert!(message.contains(wanted), "expected {wanted:?} in: {message}");
+    }
+}
+
+#[test]
+fn a_buffer_too_large_is_told_with_the_largest_ones() {
+    let error = refusal(|program| {
+        for size in [10, 20, 30, 40, 50, 60] {
+            program.buffers.push(spec(&format!("other{size}"), size << 10, BufferRole::Slot));
+        }
+        program.buffers[1].bytes = LIMITS.max_binding_bytes + 4;
+    });
+    let Error::TooLarge { label, bytes, limit, remedy, .. } = &error else {
+        panic!("expected a size error, got {error}");
+    };
+    assert_eq!((label.as_str(), *bytes, *limit), ("scaled", (128 << 20) + 4, 128 << 20));
+    assert!(remedy.contains("use a smaller batch"), "{remedy}");
+    assert!(remedy.contains("scaled (134217732 bytes), other60 (61440 bytes), other50"), "{remedy}");
+    assert!(remedy.contains("other30") && !remedy.contains("other20"), "five are listed: {remedy}");
+
+    let unbound = Limits { max_binding_bytes: u64::MAX, ..LIMITS };
+    let mut program = accumulate(100);
+    program.buffers[1].bytes = LIMITS.max_buffer_bytes + 4;
+    assert!(matches!(program.verify(&unbound), Err(Error::TooLarge { what: "the largest buffer", .. })));
+}
+
+#[test]
+fn refuses_what_the_device_cannot_do() {
+    let program = accumulate(100);
+    let limited = |limits: Limits| match program.verify(&limits) {
+        Err(Error::LaunchLimit { what, needed, limit, .. }) => (what, needed, limit),
+        other => panic!("expected a limit, got {other:?}"),
+    };
+    assert_eq!(limited(Limits { max_storage_buffers_per_stage: 1, ..LIMITS }), ("storage buffers", 2, 1));
+    assert_eq!(limited(Limits { max_invocations: 63, ..LIMITS }), ("invocations per workgroup", 64, 63));
+    let groups = refusal(|program| program.launches[0].groups = [1, 65_536, 1]);
+    assert!(matches!(groups, Error::LaunchLimit { needed: 65_536, limit: 65_535, .. }), "{groups}");
+    let exact = Limits { memory_budget: Some(1200), ..LIMITS };
+    assert_eq!(program.verify(&exact), Ok(()));
+    let tight = Limits { memory_budget: Some(1199), ..LIMITS };
+    let error = program.verify(&tight).unwrap_err();
+    assert!(matches!(error, Error::OverBudget { bytes: 1200, budget: 1199, .. }), "{error}");
+    assert!(error.to_string().contains("largest buffers: x (400 bytes)"), "{error}");
+}
+
+#[test]
+fn folded_groups_cover_the_count_within_the_limit() {
+    for count in [0u64, 1, 5, 65_535, 65_536, 65_537, 131_071, 1 << 20, 123_456_789, 65_535 * 65_535] {
+        let [x, y, z] = fold_groups(count);
+        let allowed = 1..=65_535;
+        assert!(allowed.contains(&x) && allowed.contains(&y) && z == 1, "{count}: {x} {y} {z}");
+        let covered = u64::from(x) * u64::from(y);
+        assert!(covered >= count && covered < count.max(1) + u64::from(y), "{count}: {covered}");
+    }
+    assert_eq!(fold_groups(65_535), [65_535, 1, 1]);
+    let [_, rows, _] = fold_groups(u64::MAX);
+    assert!(rows > 65_535, "an impossible count must be refused by verify, not wrapped");
+}
+
+#[test]
+fn prints_and_sums() {
+    let mut program = accumulate(100);
+    program.launches[0].flops = 200;
+    program.launches.push(launch("model/add_to#2", 1, &[1, 2], vec![], [2, 1, 1]));
+    program.outputs.push(Output { name: "loss".to_string(), buffer: BufferId(2), bytes: 4, streamed: true });
+    assert_eq!((program.peak_bytes(), program.flops()), (1200, 200));
+    let table = program.to_string();
+    for wanted in ["model/scale#0(0, 1)", "model/add_to#2(1, 2)", "state total", "input x", "output loss = buffer 2"] {
+        assert!(table.contains(wanted), "expected {wanted:?} in:\n{table}");
+    }
+}
