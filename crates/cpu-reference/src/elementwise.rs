@@ -1,0 +1,361 @@
+//! The block runner: a fused elementwise program over a tensor, block by block, in parallel.
+//!
+//! It knows no op. A program is a list of instructions, each a function over one block of elements, so
+//! that intermediate values live in the cache and never reach memory.
+
+use std::cell::Cell;
+
+use crate::strided::Dimensions;
+
+#[cfg(test)]
+mod tests;
+
+/// Elements in a block, except in the last one of a tensor. A power of two.
+pub const BLOCK: usize = 1024;
+
+/// The most inputs of one instruction.
+pub const MAX_INPUTS: usize = 8;
+
+/// The fewest elements worth handing to another thread.
+const TASK: usize = 16 * BLOCK;
+
+/// Tasks per thread, so that a thread that comes late still finds work.
+const TASKS_PER_THREAD: usize = 4;
+
+/// One instruction's inner loop over a block.
+///
+/// `inputs` and `output` are the bytes of the same number of elements, each of its own element size;
+/// `first_index` is the linear index, in the tensor, of the block's first element (always a multiple of
+/// [`BLOCK`]). Registers are aligned to 8 bytes, other slices as the caller's tensors are.
+pub type BlockFunction = fn(inputs: &[&[u8]], output: &mut [u8], first_index: usize);
+
+/// Where an instruction reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Input of the program, by number.
+    Input(usize),
+    /// Register, by number; it holds what an earlier instruction of the program wrote.
+    Register(usize),
+    /// Output of the program, by number; it holds what an earlier instruction wrote.
+    Output(usize),
+}
+
+/// Where an instruction writes; never one of its own sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Register, by number.
+    Register(usize),
+    /// Output of the program, by number.
+    Output(usize),
+}
+
+/// One step of a program.
+#[derive(Clone, Debug)]
+pub struct Instruction {
+    /// What it does to a block.
+    pub function: BlockFunction,
+    /// Where it reads: at most [`MAX_INPUTS`].
+    pub inputs: Vec<Source>,
+    /// Where it writes.
+    pub destination: Destination,
+}
+
+/// A fused elementwise program. Element sizes are in bytes: 2, 4 or 8.
+#[derive(Clone, Debug, Default)]
+pub struct BlockProgram {
+    /// The element size of each register.
+    pub registers: Vec<usize>,
+    /// The instructions, in order.
+    pub instructions: Vec<Instruction>,
+    /// The element size of each input.
+    pub input_bytes: Vec<usize>,
+    /// The element size of each output.
+    pub output_bytes: Vec<usize>,
+}
+
+/// One input of a run.
+#[derive(Clone, Debug)]
+pub struct BlockInput<'a> {
+    /// The tensor that the input is a view of.
+    pub bytes: InputBytes<'a>,
+    /// Elements between neighbours along each dimension of the iteration space; 0 broadcasts.
+    pub strides: &'a [usize],
+    /// Elements before the view's first.
+    pub offset: usize,
+}
+
+/// Where the elements of an input are.
+#[derive(Clone, Debug)]
+pub enum InputBytes<'a> {
+    /// In memory of their own.
+    Slice(&'a [u8]),
+    /// In the output of this number, which the program overwrites. The element sizes are equal, the view
+    /// is the whole output, and the program sees the elements as they were before the run.
+    InPlaceOf(usize),
+}
+
+/// How one input reaches the instructions, block by block.
+enum Feed<'a> {
+    /// Read where it lies; the slice begins at the view's first element.
+    Direct(&'a [u8]),
+    /// One element, repeated: fills its scratch once per task.
+    Repeated(&'a [u8]),
+    /// Gathered into its scratch, block by block.
+    Gathered(&'a [u8], Box<Dimensions<1>>),
+    /// Copied to its scratch before the block is overwritten.
+    InPlace(usize),
+}
+
+thread_local! {
+    /// Scratch that outlives a task, so that a block or a task costs no allocation of it.
+    static SCRATCH: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `program` over the row-major iteration space `sizes`.
+///
+/// Each output is contiguous over `sizes` and is written whole by the program. The result has the same
+/// bits whatever the number of threads, since each block is computed by itself.
+///
+/// # Panics
+/// If the program, the views and the slices do not fit each other ("internal: …").
+pub fn run(program: &BlockProgram, sizes: &[usize], inputs: &[BlockInput<'_>], outputs: &mut [&mut [u8]]) {
+    let count: usize = sizes.iter().product();
+    check_program(program);
+    assert!(
+        outputs.len() == program.output_bytes.len() && inputs.len() == program.input_bytes.len(),
+        "internal: an elementwise program was given another number of inputs or outputs"
+    );
+    for (output, bytes) in outputs.iter().zip(&program.output_bytes) {
+        assert!(
+            output.len() == count * bytes,
+            "internal: an elementwise output has {} bytes instead of {count}·{bytes}",
+            output.len()
+        );
+    }
+    let feeds =
+        inputs.iter().zip(&program.input_bytes).map(|(input, &bytes)| feed(program, sizes, input, bytes)).collect();
+    let job = Job { program, feeds };
+    let tasks = rayon::current_num_threads() * TASKS_PER_THREAD;
+    let task = count.div_ceil(tasks).next_multiple_of(BLOCK).max(TASK);
+    let outputs = outputs.iter_mut().map(|output| &mut **output).collect();
+    job.split(0, count, task, outputs);
+}
+
+fn check_program(program: &BlockProgram) {
+    let sizes_known = program
+        .registers
+        .iter()
+        .chain(&program.input_bytes)
+        .chain(&program.output_bytes)
+        .all(|bytes| matches!(bytes, 2 | 4 | 8));
+    assert!(sizes_known, "internal: an elementwise element has 2, 4 or 8 bytes");
+    for instruction in &program.instructions {
+        let fits = instruction.inputs.iter().all(|source| match *source {
+            Source::Input(input) => input < program.input_bytes.len(),
+            Source::Register(register) => {
+                register < program.registers.len() && instruction.destination != Destination::Register(register)
+            }
+            Source::Output(output) => {
+                output < program.output_bytes.len() && instruction.destination != Destination::Output(output)
+            }
+        });
+        let destination_fits = match instruction.destination {
+            Destination::Register(register) => register < program.registers.len(),
+            Destination::Output(output) => output < program.output_bytes.len(),
+        };
+        assert!(
+            fits && destination_fits && instruction.inputs.len() <= MAX_INPUTS,
+            "internal: an elementwise instruction reads or writes what is not there: {:?} -> {:?}",
+            instruction.inputs,
+            instruction.destination
+        );
+    }
+}
+
+fn feed<'a>(program: &BlockProgram, sizes: &[usize], input: &BlockInput<'a>, bytes: usize) -> Feed<'a> {
+    assert!(
+        input.strides.len() == sizes.len(),
+        "internal: an elementwise input has {} strides for {} dimensions",
+        input.strides.len(),
+        sizes.len()
+    );
+    let slice = match input.bytes {
+        InputBytes::Slice(slice) => slice,
+        InputBytes::InPlaceOf(output) => {
+            assert!(
+                program.output_bytes.get(output) == Some(&bytes) && input.offset == 0,
+                "internal: an elementwise input cannot be in place of output {output}"
+            );
+            return Feed::InPlace(output);
+        }
+    };
+    let last: usize = sizes.iter().zip(input.strides).map(|(size, stride)| (size.max(&1) - 1) * stride).sum();
+    assert!(
+        (input.offset + last + 1) * bytes <= slice.len(),
+        "internal: an elementwise input reaches element {} of {} bytes",
+        input.offset + last,
+        slice.len()
+    );
+    let slice = &slice[input.offset * bytes..];
+    let dimensions = Dimensions::new(sizes, [input.strides]);
+    match (dimensions.rank, dimensions.strides[0]) {
+        (1, [1]) => Feed::Direct(slice),
+        (1, [0]) => Feed::Repeated(&slice[..bytes]),
+        _ => Feed::Gathered(slice, Box::new(dimensions)),
+    }
+}
+
+struct Job<'a> {
+    program: &'a BlockProgram,
+    feeds: Vec<Feed<'a>>,
+}
+
+impl Job<'_> {
+    /// Splits the elements `first..first + count` in halves down to tasks, at multiples of a block.
+    fn split(&self, first: usize, count: usize, task: usize, mut outputs: Vec<&mut [u8]>) {
+        if count <= task {
+            return self.run_task(first, count, &mut outputs);
+        }
+        let half = (count / 2).next_multiple_of(BLOCK);
+        let (left, right) = outputs
+            .into_iter()
+            .zip(&self.program.output_bytes)
+            .map(|(output, bytes)| output.split_at_mut(half * bytes))
+            .unzip();
+        rayon::join(|| self.split(first, half, task, left), || self.split(first + half, count - half, task, right));
+    }
+
+    /// Runs the blocks of one task; `outputs` begin at element `first`.
+    fn run_task(&self, first: usize, count: usize, outputs: &mut [&mut [u8]]) {
+        let registers = self.program.registers.len();
+        // The registers come first, then one region for each input (unused by those read in place).
+        let regions = registers + self.feeds.len();
+        let mut scratch = SCRATCH.take();
+        if scratch.len() < regions * BLOCK {
+            scratch.resize(regions * BLOCK, 0);
+        }
+        let mut regions: Vec<&mut [u8]> =
+            scratch.chunks_exact_mut(BLOCK).take(regions).map(bytemuck::cast_slice_mut).collect();
+        for (feed, region) in self.feeds.iter().zip(&mut regions[registers..]) {
+            if let Feed::Repeated(element) = feed {
+                let block = BLOCK.min(count) * element.len();
+                for place in region[..block].chunks_exact_mut(element.len()) {
+                    place.copy_from_slice(element);
+                }
+            }
+        }
+        for done in (0..count).step_by(BLOCK) {
+            let block = Block { first: first + done, done, count: BLOCK.min(count - done) };
+            self.feed_block(&block, &mut regions[registers..], outputs);
+            for instruction in &self.program.instructions {
+                self.run_instruction(instruction, &block, &mut regions, outputs);
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+
+    /// Fills the scratch of the inputs that are not read in place.
+    fn feed_block(&self, block: &Block, regions: &mut [&mut [u8]], outputs: &[&mut [u8]]) {
+        for (number, (feed, region)) in self.feeds.iter().zip(regions).enumerate() {
+            match feed {
+                Feed::Direct(_) | Feed::Repeated(_) => {}
+                Feed::InPlace(output) => {
+                    let range = block.in_task(self.program.output_bytes[*output]);
+                    region[..range.len()].copy_from_slice(&outputs[*output][range]);
+                }
+                Feed::Gathered(slice, dimensions) => match self.program.input_bytes[number] {
+                    2 => gather::<2>(slice, dimensions, block, region),
+                    4 => gather::<4>(slice, dimensions, block, region),
+                    _ => gather::<8>(slice, dimensions, block, region),
+                },
+            }
+        }
+    }
+
+    fn run_instruction(
+        &self,
+        instruction: &Instruction,
+        block: &Block,
+        regions: &mut [&mut [u8]],
+        outputs: &mut [&mut [u8]],
+    ) {
+        // The destination is taken out while the sources are borrowed; no source is the destination.
+        match instruction.destination {
+            Destination::Register(register) => {
+                let bytes = block.count * self.program.registers[register];
+                let taken = std::mem::take(&mut regions[register]);
+                self.call(instruction, block, regions, outputs, &mut taken[..bytes]);
+                regions[register] = taken;
+            }
+            Destination::Output(output) => {
+                let range = block.in_task(self.program.output_bytes[output]);
+                let taken = std::mem::take(&mut outputs[output]);
+                self.call(instruction, block, regions, outputs, &mut taken[range]);
+                outputs[output] = taken;
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        instruction: &Instruction,
+        block: &Block,
+        regions: &[&mut [u8]],
+        outputs: &[&mut [u8]],
+        destination: &mut [u8],
+    ) {
+        let program = self.program;
+        let mut sources: [&[u8]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+        for (slot, source) in sources.iter_mut().zip(&instruction.inputs) {
+            *slot = match *source {
+                Source::Register(register) => &regions[register][..block.count * program.registers[register]],
+                Source::Output(output) => &outputs[output][block.in_task(program.output_bytes[output])],
+                Source::Input(input) => {
+                    let bytes = program.input_bytes[input];
+                    match &self.feeds[input] {
+                        Feed::Direct(slice) => &slice[block.first * bytes..(block.first + block.count) * bytes],
+                        _ => &regions[program.registers.len() + input][..block.count * bytes],
+                    }
+                }
+            };
+        }
+        let sources = &sources[..instruction.inputs.len()];
+        (instruction.function)(sources, destination, block.first);
+    }
+}
+
+struct Block {
+    /// Linear index in the tensor.
+    first: usize,
+    /// Linear index in the task.
+    done: usize,
+    count: usize,
+}
+
+impl Block {
+    /// The bytes of this block in the task's part of an output.
+    fn in_task(&self, element_bytes: usize) -> std::ops::Range<usize> {
+        self.done * element_bytes..(self.done + self.count) * element_bytes
+    }
+}
+
+/// Writes the block's elements of a strided view to `region`, in order.
+fn gather<const BYTES: usize>(slice: &[u8], dimensions: &Dimensions<1>, block: &Block, region: &mut [u8]) {
+    let source = slice.as_chunks::<BYTES>().0;
+    let target = region.as_chunks_mut::<BYTES>().0;
+    let stride = dimensions.innermost().1[0];
+    let mut done = 0;
+    dimensions.runs(block.first, block.count, |[offset], run| {
+        let target = &mut target[done..done + run];
+        match stride {
+            0 => target.fill(source[offset]),
+            1 => target.copy_from_slice(&source[offset..offset + run]),
+            _ => {
+                for (element, value) in target.iter_mut().zip(source[offset..].iter().step_by(stride)) {
+                    *element = *value;
+                }
+            }
+        }
+        done += run;
+    });
+}

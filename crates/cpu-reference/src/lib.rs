@@ -1,0 +1,36 @@
+//! The kernels of wgrad in Rust: plain functions over slices, generic over `f32` and `f64`, parallel
+//! over threads and with the same bits whatever the number of threads.
+//!
+//! The crate knows no op, no layer and no gradient. In `f32` its kernels train on the CPU; in `f64`
+//! they are the oracle that every GPU kernel is checked against.
+//!
+//! Lengths and strides come from shapes that the caller has checked; where they do not fit the slices,
+//! a kernel panics with a message that begins "internal:" rather than read or write elsewhere.
+
+pub mod arg_reduce;
+pub mod copy;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod exponential;
+pub mod matmul;
+pub mod pad;
+pub mod philox;
+pub mod real;
+pub mod reduce;
+pub mod rows;
+pub mod softmax;
+pub mod strided;
+
+pub use arg_reduce::{Extreme, arg_reduce};
+pub use copy::copy;
+pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
+pub use matmul::{Matrix, matmul};
+pub use pad::pad;
+pub use real::Real;
+pub use reduce::{Reduction, reduce};
+pub use rows::{gather_rows, scatter_add_rows};
+pub use softmax::{log_softmax, softmax};
+pub use strided::Strided;
+
+#[cfg(test)]
+mod testing;
