@@ -1,0 +1,192 @@
+//! The data set kind `arrays`: inputs and targets from two `.npy` files.
+
+use std::path::Path;
+
+use crate::npy::{NpyArray, NpyData};
+use crate::{DataError, Dataset, Inputs, Targets};
+
+/// More classes than this are taken for a mistake: the names alone would fill the memory.
+const CLASSES: u32 = 1 << 24;
+
+/// Reads `inputs` (float32, or float64 which is rounded to float32; shape `[rows, …]`) and `targets`.
+///
+/// Integer targets (uint32, int64, or uint8, uint16, int32) of shape `[rows]` or `[rows, 1]` are
+/// classes 0 to the largest; float targets of shape `[rows, …]` are values. Inputs of shape `[rows]`
+/// have one number a sample.
+///
+/// # Errors
+/// [`DataError`] with the path: a file that cannot be read, inputs that are no floats, shapes that
+/// differ in rows, a negative class (with its row), NaN or infinity (with row and column), no rows.
+pub fn read_arrays(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> {
+    let (inputs_path, targets_path) = (inputs, targets);
+    let inputs = NpyArray::read(inputs_path)?;
+    let targets = NpyArray::read(targets_path)?;
+
+    let (rows, sample_shape) = rows_of(&inputs.shape, inputs_path)?;
+    let (target_rows, target_shape) = rows_of(&targets.shape, targets_path)?;
+    if rows != target_rows {
+        return Err(DataError::file(
+            targets_path,
+            format!("{target_rows} targets for the {rows} rows of {}", inputs_path.display()),
+            "give one target for each row of the inputs",
+        ));
+    }
+    let dtype = inputs.data.dtype();
+    let inputs = floats(inputs.data).map_err(|_| {
+        DataError::file(
+            inputs_path,
+            format!("inputs of type {dtype} cannot be used"),
+            "save them as float32: numpy.save(path, x.astype(numpy.float32))",
+        )
+    })?;
+    let targets = match floats(targets.data) {
+        Ok(values) => Targets::Values { values, width: target_shape.iter().product() },
+        Err(_) if target_shape.iter().product::<usize>() != 1 => {
+            return Err(DataError::file(
+                targets_path,
+                format!("class targets of shape {:?}", targets.shape),
+                "give one class a row (shape [rows]), or values as float32",
+            ));
+        }
+        Err(integers) => classes(&integers, targets_path)?,
+    };
+    let dataset =
+        Dataset { name: inputs_path.display().to_string(), inputs: Inputs::F32(inputs), sample_shape, targets };
+    dataset.validate().map_err(|error| match error {
+        // A number at fault in the targets is in the other file.
+        DataError::NotFinite { part: "targets", row, column, value, .. } => {
+            DataError::NotFinite { dataset: targets_path.display().to_string(), part: "targets", row, column, value }
+        }
+        other => other,
+    })?;
+    Ok(dataset)
+}
+
+/// The number of rows and the shape of each.
+fn rows_of(shape: &[usize], path: &Path) -> Result<(usize, Vec<usize>), DataError> {
+    match shape {
+        [] => Err(DataError::file(path, "the array is a single number", "save an array of shape [rows, …]")),
+        [rows] => Ok((*rows, vec![1])),
+        [rows, sample @ ..] => Ok((*rows, sample.to_vec())),
+    }
+}
+
+/// The numbers as `f32`, or integers as they are.
+fn floats(data: NpyData) -> Result<Vec<f32>, Vec<i64>> {
+    match data {
+        NpyData::F32(values) => Ok(values),
+        NpyData::F64(values) => Ok(values.iter().map(|&value| value as f32).collect()),
+        NpyData::U8(values) => Err(values.iter().map(|&value| value.into()).collect()),
+        NpyData::U16(values) => Err(values.iter().map(|&value| value.into()).collect()),
+        NpyData::U32(values) => Err(values.iter().map(|&value| value.into()).collect()),
+        NpyData::I32(values) => Err(values.iter().map(|&value| value.into()).collect()),
+        NpyData::I64(values) => Err(values),
+    }
+}
+
+fn classes(integers: &[i64], path: &Path) -> Result<Targets, DataError> {
+    let labels = integers.iter().enumerate().map(|(row, &class)| {
+        u32::try_from(class).ok().filter(|&class| class < CLASSES).ok_or_else(|| DataError::Row {
+            path: path.to_path_buf(),
+            row,
+            what: format!("{class} is not a class"),
+            remedy: format!("number the classes from 0 (to {} at most)", CLASSES - 1),
+        })
+    });
+    let labels = labels.collect::<Result<Vec<u32>, _>>()?;
+    let count = labels.iter().max().map_or(0, |&largest| largest + 1);
+    Ok(Targets::Classes { labels, names: (0..count).map(|class| class.to_string()).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_files::Folder;
+
+    fn array(shape: &[usize], data: NpyData) -> Vec<u8> {
+        let shape = shape.to_vec();
+        NpyArray { shape, data }.to_bytes().unwrap()
+    }
+
+    fn read(inputs: Vec<u8>, targets: Vec<u8>) -> Result<Dataset, String> {
+        let folder = Folder::new();
+        let inputs = folder.write("x.npy", inputs);
+        let targets = folder.write("y.npy", targets);
+        read_arrays(&inputs, &targets).map_err(|error| error.to_string())
+    }
+
+    fn inputs() -> Vec<u8> {
+        let values = (0..12).map(|value| value as f32).collect();
+        array(&[3, 2, 2], NpyData::F32(values))
+    }
+
+    #[test]
+    fn integer_targets_are_classes_whatever_their_width() {
+        for targets in [
+            array(&[3], NpyData::U32(vec![1, 0, 3])),
+            array(&[3], NpyData::I64(vec![1, 0, 3])),
+            array(&[3, 1], NpyData::U8(vec![1, 0, 3])),
+            array(&[3], NpyData::U16(vec![1, 0, 3])),
+            array(&[3], NpyData::I32(vec![1, 0, 3])),
+        ] {
+            let data = read(inputs(), targets).unwrap();
+            assert_eq!((data.rows(), data.width()), (3, 4));
+            assert_eq!(data.sample_shape, [2, 2]);
+            assert_eq!(data.input_row(1).unwrap(), [4.0, 5.0, 6.0, 7.0]);
+            let Targets::Classes { labels, names } = data.targets else {
+                panic!("classes expected");
+            };
+            assert_eq!(labels, [1, 0, 3]);
+            assert_eq!(names, ["0", "1", "2", "3"]);
+        }
+    }
+
+    #[test]
+    fn float_targets_are_values_and_float64_is_rounded() {
+        let data = read(
+            array(&[2], NpyData::F64(vec![0.1, 0.2])),
+            array(&[2, 3], NpyData::F64(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+        )
+        .unwrap();
+        assert_eq!(data.sample_shape, [1]);
+        assert_eq!(data.inputs, Inputs::F32(vec![0.1, 0.2]));
+        let values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(data.targets, Targets::Values { values, width: 3 });
+    }
+
+    #[test]
+    fn faults_name_the_file_and_the_row() {
+        let negative = read(inputs(), array(&[3], NpyData::I64(vec![0, 1, -1]))).unwrap_err();
+        assert!(negative.contains("y.npy, row 2: -1"), "{negative}");
+        let rows = read(inputs(), array(&[4], NpyData::U32(vec![0; 4]))).unwrap_err();
+        assert!(rows.contains("y.npy: 4 targets for the 3 rows"), "{rows}");
+        let shape = read(inputs(), array(&[3, 2], NpyData::U32(vec![0; 6]))).unwrap_err();
+        assert!(shape.contains("y.npy") && shape.contains("[3, 2]"), "{shape}");
+        let kind = array(&[3], NpyData::I32(vec![0; 3]));
+        let kind = read(kind.clone(), kind).unwrap_err();
+        assert!(kind.contains("x.npy") && kind.contains("int32"), "{kind}");
+        let scalar = read(array(&[], NpyData::F32(vec![0.0])), inputs()).unwrap_err();
+        assert!(scalar.contains("x.npy: the array is a single number"), "{scalar}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_found_in_either_file() {
+        let good = || array(&[2, 2], NpyData::F32(vec![0.0; 4]));
+        let bad = || array(&[2, 2], NpyData::F32(vec![0.0, 0.0, 0.0, f32::NAN]));
+        let error = read(bad(), good()).unwrap_err();
+        assert!(error.contains("x.npy: inputs row 1, column 1"), "{error}");
+        let error = read(good(), bad()).unwrap_err();
+        assert!(error.contains("y.npy: targets row 1, column 1"), "{error}");
+        let large = array(&[2, 1], NpyData::F64(vec![0.0, 1e300]));
+        assert!(read(large, good()).unwrap_err().contains("inf"));
+    }
+
+    #[test]
+    fn empty_arrays_are_refused() {
+        let none = |shape: &[usize]| array(shape, NpyData::F32(vec![]));
+        let error = read(none(&[0, 3]), array(&[0], NpyData::U32(vec![]))).unwrap_err();
+        assert!(error.contains("empty") && error.contains("no rows"), "{error}");
+        let error = read(none(&[2, 0]), array(&[2], NpyData::U32(vec![0, 1]))).unwrap_err();
+        assert!(error.contains("no numbers"), "{error}");
+    }
+}
