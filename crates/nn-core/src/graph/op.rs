@@ -1,0 +1,232 @@
+//! What an operator tells the rest of the crate about itself. Passes reach operators through these traits only.
+
+use super::{Value, ValueId};
+use crate::Error;
+use crate::tensor::{DType, Layout, TensorType};
+use cpu_reference::elementwise::BlockFunction;
+use gpu_runtime::{Kernel, Words};
+use std::fmt::Debug;
+
+/// Everything about one operator: shape rule, gradient rule, and how each backend computes it.
+pub trait Op: Debug + Send + Sync + 'static {
+    /// The operator's name: lower case, words joined by `_`.
+    fn name(&self) -> &'static str;
+
+    /// Everything besides the inputs that decides the result, as text. Two nodes of equal name,
+    /// attributes and inputs are merged, so it must tell any two settings apart.
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    /// The shape rule: the types of the outputs, or what is wrong with the inputs.
+    ///
+    /// # Errors
+    /// A message for the user that names the shapes.
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String>;
+
+    /// The gradient rule: for each input the gradient of the loss, or `None` where none flows.
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>>;
+
+    /// How it is computed.
+    fn kind(&self) -> OpKind<'_>;
+}
+
+/// How an operator is computed.
+pub enum OpKind<'a> {
+    /// Another view of the input's buffer: costs nothing.
+    View(&'a dyn ViewOp),
+    /// Each output element depends on the input elements at the same place: can be fused.
+    Elementwise(&'a dyn ElementwiseOp),
+    /// A kernel of its own.
+    Kernel(&'a dyn KernelOp),
+}
+
+/// What a gradient rule works on.
+pub struct Backward<'a> {
+    /// The operator's inputs.
+    pub inputs: &'a [Value],
+    /// Its outputs.
+    pub outputs: &'a [Value],
+    /// The gradient of the loss with respect to each output; `None` where none flows.
+    pub gradients: &'a [Option<Value>],
+}
+
+impl Backward<'_> {
+    /// The gradient of the first output. Autodiff calls a rule only if some output has one.
+    pub fn dy(&self) -> Value {
+        self.gradients[0].unwrap_or_else(|| self.outputs[0].zeros_like())
+    }
+}
+
+/// An operator that reads its input's buffer through another layout.
+pub trait ViewOp {
+    /// The layout of the result, or `None` where the input must be copied first.
+    fn layout(&self, input: &Layout) -> Option<Layout>;
+}
+
+/// The number format that the CPU backend computes `f32` values in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision: the fallback that people train on.
+    F32,
+    /// Double precision: the oracle that kernels are checked against.
+    F64,
+}
+
+impl Precision {
+    /// Bytes of one element of the given type in host buffers.
+    pub const fn element_bytes(self, dtype: DType) -> usize {
+        match (self, dtype) {
+            (Precision::F64, DType::F32) => 8,
+            (_, other) => other.bytes(),
+        }
+    }
+}
+
+/// An operator that can join a fused group.
+pub trait ElementwiseOp {
+    /// The WGSL expression over the arguments' expressions; `index` is the expression of the element's number.
+    fn wgsl(&self, arguments: &[String], index: &str, output: DType) -> String;
+    /// WGSL functions that the expression calls.
+    fn wgsl_helpers(&self) -> &'static [&'static str];
+    /// The same as a loop over a block on the CPU.
+    fn block_function(&self, precision: Precision, inputs: &[DType]) -> Option<BlockFunction>;
+    /// How many floating-point operations one element counts as.
+    fn flops(&self) -> u64;
+    /// Whether elements differ though their arguments are alike, as random numbers do.
+    fn depends_on_index(&self) -> bool;
+    /// The argument that the result always equals, given the arguments that are one known number throughout:
+    /// x·1 is x.
+    fn same_as(&self, known: &[Option<f32>]) -> Option<usize>;
+}
+
+/// An operator with a kernel of its own on each backend.
+pub trait KernelOp {
+    /// Whether the kernels can read input `input` through this layout; otherwise it is copied first.
+    fn accepts(&self, _input: usize, layout: &Layout) -> bool {
+        layout.is_contiguous()
+    }
+
+    /// Computes the outputs on the CPU.
+    ///
+    /// # Errors
+    /// Faults of ours only: shapes were checked while tracing.
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error>;
+
+    /// Adds the launches that compute the outputs on a GPU.
+    ///
+    /// # Errors
+    /// If a tensor is beyond what the kernels can address.
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error>;
+
+    /// Floating-point operations of one run.
+    fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64;
+}
+
+/// One input of a CPU kernel.
+pub struct CpuInput<'a> {
+    /// The whole buffer.
+    pub bytes: &'a [u8],
+    /// Where in it the tensor lies.
+    pub layout: &'a Layout,
+}
+
+/// One run of a CPU kernel: whole input buffers with layouts, and contiguous outputs to fill.
+pub struct CpuCall<'a> {
+    /// The number format of `f32` values.
+    pub precision: Precision,
+    /// The inputs.
+    pub inputs: Vec<CpuInput<'a>>,
+    /// The outputs' bytes, exactly as long as their types say.
+    pub outputs: Vec<&'a mut [u8]>,
+    /// The outputs' types.
+    pub kinds: &'a [TensorType],
+}
+
+impl<'a> CpuInput<'a> {
+    /// The elements of a contiguous input.
+    pub fn elements<E: bytemuck::Pod>(&self) -> &'a [E] {
+        &self.buffer()[self.layout.offset..self.layout.offset + self.layout.shape.elements()]
+    }
+
+    /// The whole buffer, for kernels that read through strides.
+    pub fn buffer<E: bytemuck::Pod>(&self) -> &'a [E] {
+        bytemuck::cast_slice(self.bytes)
+    }
+}
+
+impl CpuCall<'_> {
+    /// The elements of output `index`.
+    pub fn output<E: bytemuck::Pod>(&mut self, index: usize) -> &mut [E] {
+        bytemuck::cast_slice_mut(self.outputs[index])
+    }
+}
+
+/// One input or output of a GPU kernel: which buffer, and where in it the tensor lies.
+#[derive(Clone, Debug)]
+pub struct GpuOperand {
+    /// Where in the buffer the tensor lies.
+    pub layout: Layout,
+    /// Its element type.
+    pub dtype: DType,
+}
+
+/// One launch that an operator asks for. Bindings are numbers into inputs, then outputs.
+#[derive(Clone, Debug)]
+pub struct GpuLaunch {
+    /// The kernel, specialised.
+    pub kernel: Kernel,
+    /// For each storage binding: which operand (inputs first, then outputs).
+    pub operands: Vec<usize>,
+    /// The packed parameter block.
+    pub parameters: Vec<u8>,
+    /// The grid in workgroups.
+    pub groups: [u32; 3],
+}
+
+/// What a kernel operator works on when it lowers itself for a GPU.
+pub struct GpuCall {
+    /// The inputs.
+    pub inputs: Vec<GpuOperand>,
+    /// The contiguous outputs.
+    pub outputs: Vec<GpuOperand>,
+    /// The launches asked for so far.
+    pub launches: Vec<GpuLaunch>,
+}
+
+impl GpuCall {
+    /// Adds a launch of the hand-written shader `name`, with constants replaced and parameters packed by name.
+    ///
+    /// # Errors
+    /// If the shader, a constant or a parameter does not exist: a fault of ours.
+    pub fn launch(
+        &mut self,
+        name: &str,
+        constants: &[(&str, u32)],
+        parameters: &[(&str, Words<'_>)],
+        operands: &[usize],
+        groups: [u32; 3],
+    ) -> Result<(), Error> {
+        let kernel = gpu_runtime::shader(name)?.specialise(constants)?;
+        let parameters = kernel.pack(parameters)?;
+        self.launches.push(GpuLaunch { kernel, operands: operands.to_vec(), parameters, groups });
+        Ok(())
+    }
+}
+
+/// A number that a shader's `u32` parameter can hold, or an error that says what was too large.
+pub(crate) fn word(number: usize, what: &str) -> Result<u32, Error> {
+    u32::try_from(number).map_err(|_| {
+        Error::Usage(format!("{what} is {number}, beyond what a GPU kernel can address; use a smaller batch or tensor"))
+    })
+}
+
+/// Many numbers as shader words.
+pub(crate) fn words(numbers: &[usize], what: &str) -> Result<Vec<u32>, Error> {
+    numbers.iter().map(|&number| word(number, what)).collect()
+}
+
+/// The values of a node, for those who need all of them.
+pub(crate) fn values_of(node: super::NodeId, count: usize) -> impl Iterator<Item = ValueId> {
+    (0..count as u32).map(move |output| ValueId { node, output })
+}

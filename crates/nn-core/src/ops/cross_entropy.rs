@@ -1,0 +1,157 @@
+//! Cross-entropy of logits against class indices, row by row, and its gradient.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::ops::support::{for_precision, one, row_groups};
+use crate::tensor::{DType, Shape, TensorType};
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["cross_entropy", "cross_entropy_gradient"];
+
+/// `(rows, classes)` logits and `(rows)` class indices → `(rows)` losses.
+#[derive(Debug)]
+struct CrossEntropy;
+
+/// Logits, class indices and the gradient of each row's loss → the gradient of the logits.
+#[derive(Debug)]
+struct CrossEntropyGradient;
+
+fn check(inputs: &[TensorType]) -> Result<(), String> {
+    let (logits, targets) = (&inputs[0], &inputs[1]);
+    if logits.dtype != DType::F32 || logits.shape.rank() != 2 {
+        return Err(format!("logits must be f32 of shape [rows, classes], not {logits}"));
+    }
+    if *targets != TensorType::new(DType::U32, [logits.shape[0]]) {
+        return Err(format!(
+            "class indices for logits {} must be u32[{}], not {targets}",
+            logits.shape, logits.shape[0]
+        ));
+    }
+    Ok(())
+}
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        check(inputs)?;
+        one(DType::F32, [inputs[0].shape[0]])
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let dx = apply(CrossEntropyGradient, &[backward.inputs[0], backward.inputs[1], backward.dy()])[0];
+        vec![Some(dx), None]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+/// The parameters that both shaders share.
+fn launch(call: &mut GpuCall, name: &str, operands: &[usize]) -> Result<(), Error> {
+    let logits = call.inputs[0].layout.clone();
+    let rows = word(logits.shape[0], "the number of rows")?;
+    let columns = word(logits.shape[1], "the number of classes")?;
+    let offsets: Result<Vec<u32>, Error> =
+        call.inputs.iter().map(|input| word(input.layout.offset, "an offset")).collect();
+    let offsets = offsets?;
+    let names = ["logits_offset", "targets_offset", "dloss_offset"];
+    let mut parameters = vec![("rows", rows.into()), ("columns", columns.into()), ("output_offset", 0_u32.into())];
+    parameters.extend(names.iter().zip(&offsets).map(|(&name, &offset)| (name, offset.into())));
+    call.launch(name, &[], &parameters, operands, row_groups(logits.shape[0])?)
+}
+
+impl KernelOp for CrossEntropy {
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let columns = call.inputs[0].layout.shape[1];
+        let targets = call.inputs[1].elements::<u32>();
+        for_precision!(call.precision, T => {
+            let logits = call.inputs[0].elements::<T>();
+            cpu_reference::cross_entropy(logits, columns, targets, call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        launch(call, "cross_entropy", &[0, 1, 2])
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        6 * inputs[0].shape.elements() as u64
+    }
+}
+
+impl Op for CrossEntropyGradient {
+    fn name(&self) -> &'static str {
+        "cross_entropy_gradient"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        check(inputs)?;
+        if inputs[2] != TensorType::new(DType::F32, [inputs[0].shape[0]]) {
+            return Err(format!("the losses' gradient must be f32[{}], not {}", inputs[0].shape[0], inputs[2]));
+        }
+        one(DType::F32, inputs[0].shape.clone())
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        // y = (softmax(x) − one_hot)·w, so with p = softmax(x):
+        // dx = w·p·(dy − Σ p·dy), dw = Σ dy·y/w; the latter as Σ dy·p − dy[target] to allow w = 0.
+        let (x, targets, weight) = (backward.inputs[0], backward.inputs[1], backward.inputs[2]);
+        let dy = backward.dy();
+        let shape = x.shape();
+        let spread = |row: Value| row.reshape([shape[0], 1]).broadcast_to(shape.clone());
+        let softmax = x.softmax(1);
+        let inner = (softmax * dy).sum(&[1]);
+        let dx = spread(weight) * softmax * (dy - spread(inner));
+        let unweighted = apply(CrossEntropyGradient, &[x, targets, weight.full_like(1.0)])[0];
+        vec![Some(dx), None, Some((dy * unweighted).sum(&[1]))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for CrossEntropyGradient {
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let columns = call.inputs[0].layout.shape[1];
+        let targets = call.inputs[1].elements::<u32>();
+        for_precision!(call.precision, T => {
+            let (logits, dloss) = (call.inputs[0].elements::<T>(), call.inputs[2].elements::<T>());
+            cpu_reference::cross_entropy_gradient(logits, columns, targets, dloss, call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        launch(call, "cross_entropy_gradient", &[0, 1, 2, 3])
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        8 * inputs[0].shape.elements() as u64
+    }
+}
+
+impl Value {
+    /// The cross-entropy of logits `(…, classes)` against `u32` class indices `(…)`, one loss each; an index that
+    /// is no class gives NaN. `torch.nn.functional.cross_entropy(reduction="none")`.
+    #[track_caller]
+    pub fn cross_entropy(self, targets: Value) -> Value {
+        let (shape, rows) = (self.shape(), targets.shape());
+        if shape.rank() == 0 || *rows != shape[..shape.rank() - 1] {
+            let message =
+                format!("class indices {rows} don't fit logits {shape}: they need the same leading dimensions");
+            self.recorder().fail("cross_entropy", message);
+            return self;
+        }
+        let flat: Shape = [rows.elements(), shape[shape.rank() - 1]].into();
+        let logits = if shape.rank() == 2 { self } else { self.reshape(flat) };
+        let indices = if shape.rank() == 2 { targets } else { targets.reshape([rows.elements()]) };
+        let losses = apply(CrossEntropy, &[logits, indices])[0];
+        if shape.rank() == 2 { losses } else { losses.reshape(rows) }
+    }
+}

@@ -1,0 +1,182 @@
+//! The matrix product, batched, of operands read through any strides: no transpose is ever copied.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
+use crate::ops::support::{for_precision, one};
+use crate::tensor::{DType, Layout, TensorType};
+use cpu_reference::Matrix;
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["matmul"];
+
+/// The most batch dimensions that the shader addresses after merging.
+const BATCH_DIMENSIONS: usize = 4;
+
+/// Rows and columns of the result that one workgroup computes.
+const TILE: usize = 64;
+
+/// `(batch…, m, k) · (batch…, k, n)`, with equal batch dimensions.
+#[derive(Debug)]
+struct Matmul;
+
+/// Sizes and strides of a product, its batch dimensions merged.
+struct Product {
+    sizes: [usize; 3],
+    batch_sizes: Vec<usize>,
+    batch_strides: [Vec<usize>; 2],
+    row_strides: [usize; 2],
+    column_strides: [usize; 2],
+    offsets: [usize; 2],
+}
+
+impl Product {
+    fn of(a: &Layout, b: &Layout) -> Product {
+        let rank = a.shape.rank();
+        let batch = |layout: &Layout| Layout {
+            shape: layout.shape[..rank - 2].into(),
+            strides: layout.strides[..rank - 2].to_vec(),
+            offset: 0,
+        };
+        let (left, right) = (batch(a), batch(b));
+        let (batch_sizes, mut strides) = Layout::collapse(&[&left, &right], &left.shape);
+        let right = strides.pop().unwrap_or_default();
+        let left = strides.pop().unwrap_or_default();
+        Product {
+            sizes: [a.shape[rank - 2], a.shape[rank - 1], b.shape[rank - 1]],
+            batch_sizes,
+            batch_strides: [left, right],
+            row_strides: [a.strides[rank - 2], b.strides[rank - 2]],
+            column_strides: [a.strides[rank - 1], b.strides[rank - 1]],
+            offsets: [a.offset, b.offset],
+        }
+    }
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let (a, b) = (&inputs[0].shape, &inputs[1].shape);
+        if inputs.iter().any(|input| input.dtype != DType::F32) {
+            return Err(format!("it is for f32, not {} and {}; cast them first", inputs[0], inputs[1]));
+        }
+        let rank = a.rank();
+        if rank < 2 || b.rank() != rank || a[..rank - 2] != b[..rank - 2] {
+            return Err(format!("{a} and {b} are not batches of matrices of equal number"));
+        }
+        if a[rank - 1] != b[rank - 2] {
+            return Err(format!("{a} × {b}: {} columns meet {} rows", a[rank - 1], b[rank - 2]));
+        }
+        let mut sizes = a.to_vec();
+        sizes[rank - 1] = b[rank - 1];
+        one(DType::F32, sizes)
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let (a, b, dy) = (backward.inputs[0], backward.inputs[1], backward.dy());
+        let da = apply(Matmul, &[dy, b.transpose()])[0];
+        let db = apply(Matmul, &[a.transpose(), dy])[0];
+        vec![Some(da), Some(db)]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for Matmul {
+    fn accepts(&self, _input: usize, layout: &Layout) -> bool {
+        // Both operands' batch dimensions merge together or not at all; up to four always fit.
+        layout.is_contiguous() || layout.shape.rank() <= BATCH_DIMENSIONS + 2
+    }
+
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let product = Product::of(call.inputs[0].layout, call.inputs[1].layout);
+        for_precision!(call.precision, T => {
+            let [a, b] = [0, 1].map(|side| Matrix {
+                values: call.inputs[side].buffer::<T>(),
+                offset: product.offsets[side],
+                row_stride: product.row_strides[side],
+                column_stride: product.column_strides[side],
+                batch_strides: &product.batch_strides[side],
+            });
+            cpu_reference::matmul(&a, &b, &product.batch_sizes, product.sizes, call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let product = Product::of(&call.inputs[0].layout, &call.inputs[1].layout);
+        let [m, k, n] = product.sizes;
+        let batch: usize = product.batch_sizes.iter().product();
+        if product.batch_sizes.len() > BATCH_DIMENSIONS {
+            let message =
+                format!("a matrix product with batch dimensions {:?} cannot be addressed", product.batch_sizes);
+            return Err(Error::Usage(format!("{message}; merge some of them with reshape")));
+        }
+        let mut batch_sizes = product.batch_sizes.clone();
+        batch_sizes.resize(BATCH_DIMENSIONS, 1);
+        // Batches beyond what one grid dimension holds are looped over in the shader.
+        let planes = word(batch.min(65_535), "the number of matrices")?;
+        let groups = [word(n.div_ceil(TILE), "the width")?, word(m.div_ceil(TILE), "the height")?, planes];
+        let stride = |numbers: &[usize]| words(numbers, "a stride");
+        call.launch(
+            "matmul",
+            &[],
+            &[
+                ("m", word(m, "a size")?.into()),
+                ("n", word(n, "a size")?.into()),
+                ("k", word(k, "a size")?.into()),
+                ("batch", word(batch, "the number of matrices")?.into()),
+                ("batch_sizes", (&words(&batch_sizes, "a size")?[..]).into()),
+                ("left_batch_strides", (&stride(&product.batch_strides[0])?[..]).into()),
+                ("right_batch_strides", (&stride(&product.batch_strides[1])?[..]).into()),
+                ("left_row_stride", word(product.row_strides[0], "a stride")?.into()),
+                ("left_column_stride", word(product.column_strides[0], "a stride")?.into()),
+                ("right_row_stride", word(product.row_strides[1], "a stride")?.into()),
+                ("right_column_stride", word(product.column_strides[1], "a stride")?.into()),
+                ("left_offset", word(product.offsets[0], "an offset")?.into()),
+                ("right_offset", word(product.offsets[1], "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1, 2],
+            groups,
+        )
+    }
+
+    fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+        let depth = inputs[0].shape.last().copied().unwrap_or(1);
+        2 * outputs[0].shape.elements() as u64 * depth as u64
+    }
+}
+
+impl Value {
+    /// The matrix product over the last two dimensions; leading ones are broadcast. `torch.matmul` for operands
+    /// of two dimensions or more.
+    #[track_caller]
+    pub fn matmul(self, other: Value) -> Value {
+        let (a, b) = (self.shape(), other.shape());
+        if a.rank() > 2 && b.rank() == 2 && a[a.rank() - 1] == b[0] {
+            // One tall product instead of a batch of small ones.
+            let rows: usize = a[..a.rank() - 1].iter().product();
+            let flat = self.reshape([rows, a[a.rank() - 1]]);
+            let mut sizes = a.to_vec();
+            sizes[a.rank() - 1] = b[1];
+            return apply(Matmul, &[flat, other])[0].reshape(sizes);
+        }
+        if a.rank() >= 2 && b.rank() >= 2 {
+            let (left, right) = (a[..a.rank() - 2].into(), b[..b.rank() - 2].into());
+            let common: Option<crate::tensor::Shape> = crate::tensor::Shape::broadcast(&left, &right);
+            if let Some(batch) = common {
+                let fit = |value: Value, shape: &[usize]| {
+                    let sizes: Vec<usize> = batch.iter().chain(&shape[shape.len() - 2..]).copied().collect();
+                    value.broadcast_to(sizes)
+                };
+                return apply(Matmul, &[fit(self, &a), fit(other, &b)])[0];
+            }
+        }
+        apply(Matmul, &[self, other])[0]
+    }
+}

@@ -1,0 +1,23 @@
+//! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
+
+mod cross_entropy;
+mod elementwise;
+mod elementwise_support;
+mod matmul;
+mod random;
+mod reduce;
+mod rows;
+pub mod samples;
+mod shape;
+mod softmax;
+mod support;
+
+pub use elementwise::{IntoValue, contiguous_op};
+pub use shape::broadcast_op;
+
+/// The names of all operators, as the graph prints them: what the tests must cover.
+pub fn names() -> Vec<&'static str> {
+    let families: [&[&str]; 6] =
+        [shape::NAMES, reduce::NAMES, matmul::NAMES, softmax::NAMES, cross_entropy::NAMES, rows::NAMES];
+    elementwise::rows().map(|row| row.name()).chain(families.into_iter().flatten().copied()).collect()
+}

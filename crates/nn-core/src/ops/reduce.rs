@@ -1,0 +1,308 @@
+//! Reductions over any axes: sum, mean, maximum, minimum; and argmax and argmin over one.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
+use crate::ops::support::{check_axes, for_precision, one, row_groups};
+use crate::tensor::{DType, Layout, Shape, TensorType};
+use cpu_reference::{Extreme, Reduction, Strided};
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["sum", "mean", "max", "min", "argmax", "argmin"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sum,
+    Mean,
+    Max,
+    Min,
+}
+
+/// A reduction that leaves the axes out of the result.
+#[derive(Debug)]
+struct Reduce {
+    kind: Kind,
+    axes: Vec<usize>,
+}
+
+/// The kept and the reduced dimensions of a view, each merged where they are evenly spaced.
+struct Split {
+    kept: (Vec<usize>, Vec<usize>),
+    reduced: (Vec<usize>, Vec<usize>),
+}
+
+fn split(layout: &Layout, axes: &[usize]) -> Split {
+    let part = |wanted: bool| {
+        let chosen: Vec<usize> = (0..layout.shape.rank()).filter(|axis| axes.contains(axis) == wanted).collect();
+        let view = Layout {
+            shape: chosen.iter().map(|&axis| layout.shape[axis]).collect::<Vec<_>>().into(),
+            strides: chosen.iter().map(|&axis| layout.strides[axis]).collect(),
+            offset: 0,
+        };
+        let (mut sizes, mut strides) = Layout::collapse(&[&view], &view.shape);
+        if sizes.is_empty() {
+            // The shaders count at least one dimension.
+            sizes.push(1);
+            strides[0].push(0);
+        }
+        (sizes, strides.remove(0))
+    };
+    Split { kept: part(false), reduced: part(true) }
+}
+
+impl Reduce {
+    fn count(&self, shape: &Shape) -> usize {
+        self.axes.iter().map(|&axis| shape[axis]).product()
+    }
+
+    fn scale(&self, shape: &Shape) -> f64 {
+        if self.kind == Kind::Mean { 1.0 / self.count(shape) as f64 } else { 1.0 }
+    }
+}
+
+impl Op for Reduce {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Sum => "sum",
+            Kind::Mean => "mean",
+            Kind::Max => "max",
+            Kind::Min => "min",
+        }
+    }
+
+    fn attributes(&self) -> String {
+        format!("axes {:?}", self.axes)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        check_axes(&self.axes, &inputs[0].shape)?;
+        if inputs[0].dtype != DType::F32 {
+            return Err(format!("reductions are for f32, not {}; cast it first", inputs[0]));
+        }
+        one(DType::F32, inputs[0].shape.without(&self.axes))
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let (x, y, dy) = (backward.inputs[0], backward.outputs[0], backward.dy());
+        let shape = x.shape();
+        let spread = |value: Value| value.reshape(shape.keep(&self.axes)).broadcast_to(shape.clone());
+        let dx = match self.kind {
+            Kind::Sum => spread(dy),
+            Kind::Mean => spread(dy * self.scale(&shape) as f32),
+            // Equal extremes share the gradient evenly, as torch.amax does.
+            Kind::Max | Kind::Min => {
+                let winners = x.equal(spread(y)).to_f32();
+                spread(dy / winners.sum(&self.axes)) * winners
+            }
+        };
+        vec![Some(dx)]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for Reduce {
+    fn accepts(&self, _input: usize, _layout: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let layout = call.inputs[0].layout;
+        let Split { kept, reduced } = split(layout, &self.axes);
+        let operation = match self.kind {
+            Kind::Sum | Kind::Mean => Reduction::Sum,
+            Kind::Max => Reduction::Maximum,
+            Kind::Min => Reduction::Minimum,
+        };
+        let kept = Strided { sizes: &kept.0, strides: &kept.1, offset: layout.offset };
+        let reduced = Strided { sizes: &reduced.0, strides: &reduced.1, offset: 0 };
+        for_precision!(call.precision, T => {
+            let input = call.inputs[0].buffer::<T>();
+            cpu_reference::reduce(operation, input, kept, reduced, self.scale(&layout.shape), call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let layout = call.inputs[0].layout.clone();
+        let Split { kept, reduced } = split(&layout, &self.axes);
+        let outputs: usize = kept.0.iter().product();
+        let count: usize = reduced.0.iter().product();
+        let operation = match self.kind {
+            Kind::Sum | Kind::Mean => 0,
+            Kind::Max => 1,
+            Kind::Min => 2,
+        };
+        // A lone invocation per output reads neighbours' addresses together when outputs lie side by side.
+        let side_by_side = kept.1.last() == Some(&1) && outputs >= 64;
+        let (shader, groups) = if count <= 32 || (side_by_side && count <= 4096) {
+            ("reduce_invocation", row_groups(outputs.div_ceil(64))?)
+        } else {
+            ("reduce_workgroup", row_groups(outputs)?)
+        };
+        call.launch(
+            shader,
+            &[("OPERATION", operation)],
+            &[
+                ("kept_count", word(outputs, "the number of outputs")?.into()),
+                ("reduced_count", word(count, "the number of reduced elements")?.into()),
+                ("kept_rank", word(kept.0.len(), "the rank")?.into()),
+                ("reduced_rank", word(reduced.0.len(), "the rank")?.into()),
+                ("kept_sizes", (&words(&kept.0, "a size")?[..]).into()),
+                ("kept_strides", (&words(&kept.1, "a stride")?[..]).into()),
+                ("reduced_sizes", (&words(&reduced.0, "a size")?[..]).into()),
+                ("reduced_strides", (&words(&reduced.1, "a stride")?[..]).into()),
+                ("input_offset", word(layout.offset, "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+                ("scale", (self.scale(&layout.shape) as f32).into()),
+            ],
+            &[0, 1],
+            groups,
+        )
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        inputs[0].shape.elements() as u64
+    }
+}
+
+/// Where along one axis the extreme element lies.
+#[derive(Debug)]
+struct ArgReduce {
+    largest: bool,
+    axis: usize,
+}
+
+impl Op for ArgReduce {
+    fn name(&self) -> &'static str {
+        if self.largest { "argmax" } else { "argmin" }
+    }
+
+    fn attributes(&self) -> String {
+        format!("axis {}", self.axis)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        check_axes(&[self.axis], &inputs[0].shape)?;
+        if inputs[0].dtype != DType::F32 {
+            return Err(format!("it is for f32, not {}; cast it first", inputs[0]));
+        }
+        one(DType::U32, inputs[0].shape.without(&[self.axis]))
+    }
+
+    fn gradient(&self, _backward: &Backward<'_>) -> Vec<Option<Value>> {
+        // An index does not move with its element.
+        vec![None]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for ArgReduce {
+    fn accepts(&self, _input: usize, _layout: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let layout = call.inputs[0].layout;
+        let (sizes, strides) = split(layout, &[self.axis]).kept;
+        let kept = Strided { sizes: &sizes, strides: &strides, offset: layout.offset };
+        let extreme = if self.largest { Extreme::Maximum } else { Extreme::Minimum };
+        let (size, stride) = (layout.shape[self.axis], layout.strides[self.axis]);
+        for_precision!(call.precision, T => {
+            let input = call.inputs[0].buffer::<T>();
+            cpu_reference::arg_reduce(extreme, input, kept, size, stride, call.output::<u32>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let layout = call.inputs[0].layout.clone();
+        let (sizes, strides) = split(&layout, &[self.axis]).kept;
+        let outputs: usize = sizes.iter().product();
+        call.launch(
+            "arg_reduce",
+            &[("OPERATION", if self.largest { 1 } else { 2 })],
+            &[
+                ("kept_count", word(outputs, "the number of outputs")?.into()),
+                ("reduced_size", word(layout.shape[self.axis], "the number of reduced elements")?.into()),
+                ("kept_rank", word(sizes.len(), "the rank")?.into()),
+                ("kept_sizes", (&words(&sizes, "a size")?[..]).into()),
+                ("kept_strides", (&words(&strides, "a stride")?[..]).into()),
+                ("reduced_stride", word(layout.strides[self.axis], "a stride")?.into()),
+                ("input_offset", word(layout.offset, "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1],
+            row_groups(outputs)?,
+        )
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        inputs[0].shape.elements() as u64
+    }
+}
+
+impl Value {
+    #[track_caller]
+    fn reduce(self, kind: Kind, axes: &[usize]) -> Value {
+        if axes.is_empty() { self } else { apply(Reduce { kind, axes: axes.to_vec() }, &[self])[0] }
+    }
+
+    fn all_axes(self) -> Vec<usize> {
+        (0..self.shape().rank()).collect()
+    }
+
+    /// The sum over the given axes, which the result lacks. `torch.sum(dim=axes)`.
+    #[track_caller]
+    pub fn sum(self, axes: &[usize]) -> Value {
+        self.reduce(Kind::Sum, axes)
+    }
+
+    /// The mean over the given axes, which the result lacks. `torch.mean(dim=axes)`.
+    #[track_caller]
+    pub fn mean(self, axes: &[usize]) -> Value {
+        self.reduce(Kind::Mean, axes)
+    }
+
+    /// The largest element over the given axes; NaN if there is one; equal extremes share the gradient. `torch.amax`.
+    #[track_caller]
+    pub fn max(self, axes: &[usize]) -> Value {
+        self.reduce(Kind::Max, axes)
+    }
+
+    /// The smallest element over the given axes; NaN if there is one; equal extremes share the gradient. `torch.amin`.
+    #[track_caller]
+    pub fn min(self, axes: &[usize]) -> Value {
+        self.reduce(Kind::Min, axes)
+    }
+
+    /// The sum of all elements: a scalar.
+    #[track_caller]
+    pub fn sum_all(self) -> Value {
+        self.sum(&self.all_axes())
+    }
+
+    /// The mean of all elements: a scalar.
+    #[track_caller]
+    pub fn mean_all(self) -> Value {
+        self.mean(&self.all_axes())
+    }
+
+    /// The place of the largest element along `axis` as `u32`: the first of equals, the first NaN if there is one.
+    /// No gradient. `torch.argmax`.
+    #[track_caller]
+    pub fn argmax(self, axis: usize) -> Value {
+        apply(ArgReduce { largest: true, axis }, &[self])[0]
+    }
+
+    /// The place of the smallest element along `axis` as `u32`: the first of equals, the first NaN if there is one.
+    /// No gradient. `torch.argmin`.
+    #[track_caller]
+    pub fn argmin(self, axis: usize) -> Value {
+        apply(ArgReduce { largest: false, axis }, &[self])[0]
+    }
+}

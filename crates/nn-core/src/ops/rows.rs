@@ -1,0 +1,166 @@
+//! Rows of a table by index, and the sum of rows by index: each the gradient of the other.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::ops::support::{flat_groups, for_precision, one};
+use crate::tensor::{DType, Shape, TensorType};
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["gather_rows", "scatter_add_rows"];
+
+/// `(vocabulary, width)` table and `(count)` indices → `(count, width)`.
+#[derive(Debug)]
+struct GatherRows;
+
+/// `(count, width)` rows and `(count)` indices → `(vocabulary, width)` sums.
+#[derive(Debug)]
+struct ScatterAddRows {
+    vocabulary: usize,
+}
+
+impl Op for GatherRows {
+    fn name(&self) -> &'static str {
+        "gather_rows"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let (table, indices) = (&inputs[0], &inputs[1]);
+        if table.dtype != DType::F32 || table.shape.rank() != 2 {
+            return Err(format!("the table must be f32 of shape [rows, width], not {table}"));
+        }
+        if indices.dtype != DType::U32 || indices.shape.rank() != 1 {
+            return Err(format!("the indices must be u32 of one dimension, not {indices}"));
+        }
+        one(DType::F32, [indices.shape[0], table.shape[1]])
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let (table, indices) = (backward.inputs[0], backward.inputs[1]);
+        vec![Some(backward.dy().scatter_add_rows(indices, table.shape()[0])), None]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for GatherRows {
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let width = call.kinds[0].shape[1];
+        let indices = call.inputs[1].elements::<u32>();
+        for_precision!(call.precision, T => {
+            cpu_reference::gather_rows(call.inputs[0].elements::<T>(), width, indices, call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let (table, indices) = (call.inputs[0].layout.clone(), call.inputs[1].layout.clone());
+        let count = indices.shape[0];
+        call.launch(
+            "gather_rows",
+            &[],
+            &[
+                ("count", word(count, "the number of indices")?.into()),
+                ("vocabulary", word(table.shape[0], "the number of rows")?.into()),
+                ("width", word(table.shape[1], "the width")?.into()),
+                ("table_offset", word(table.offset, "an offset")?.into()),
+                ("indices_offset", word(indices.offset, "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1, 2],
+            flat_groups(count * table.shape[1])?,
+        )
+    }
+
+    fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        0
+    }
+}
+
+impl Op for ScatterAddRows {
+    fn name(&self) -> &'static str {
+        "scatter_add_rows"
+    }
+
+    fn attributes(&self) -> String {
+        format!("into {} rows", self.vocabulary)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let (rows, indices) = (&inputs[0], &inputs[1]);
+        if rows.dtype != DType::F32 || rows.shape.rank() != 2 {
+            return Err(format!("the rows must be f32 of two dimensions, not {rows}"));
+        }
+        if *indices != TensorType::new(DType::U32, [rows.shape[0]]) {
+            return Err(format!("the indices must be u32[{}], not {indices}", rows.shape[0]));
+        }
+        one(DType::F32, [self.vocabulary, rows.shape[1]])
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        vec![Some(apply(GatherRows, &[backward.dy(), backward.inputs[1]])[0]), None]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for ScatterAddRows {
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let width = call.kinds[0].shape[1];
+        let indices = call.inputs[1].elements::<u32>();
+        for_precision!(call.precision, T => {
+            cpu_reference::scatter_add_rows(call.inputs[0].elements::<T>(), width, indices, call.output::<T>(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let (rows, indices) = (call.inputs[0].layout.clone(), call.inputs[1].layout.clone());
+        let width = rows.shape[1];
+        call.launch(
+            "scatter_add_rows",
+            &[],
+            &[
+                ("count", word(rows.shape[0], "the number of indices")?.into()),
+                ("vocabulary", word(self.vocabulary, "the number of rows")?.into()),
+                ("width", word(width, "the width")?.into()),
+                ("dy_offset", word(rows.offset, "an offset")?.into()),
+                ("indices_offset", word(indices.offset, "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1, 2],
+            flat_groups((self.vocabulary * width).div_ceil(4))?,
+        )
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        inputs[0].shape.elements() as u64
+    }
+}
+
+impl Value {
+    /// The rows of this table `(vocabulary, width)` that the `u32` indices of any shape name: `(…, width)`. An index
+    /// beyond the table gives a row of NaN. `torch.nn.functional.embedding`.
+    #[track_caller]
+    pub fn gather_rows(self, indices: Value) -> Value {
+        let shape = indices.shape();
+        let flat = if shape.rank() == 1 { indices } else { indices.reshape([shape.elements()]) };
+        let rows = apply(GatherRows, &[self, flat])[0];
+        if shape.rank() == 1 {
+            return rows;
+        }
+        let width = self.shape().last().copied().unwrap_or(1);
+        let sizes: Vec<usize> = shape.iter().copied().chain([width]).collect();
+        rows.reshape(Shape::from(sizes))
+    }
+
+    /// Sums these rows `(count, width)` into a table of `vocabulary` rows, each at its `u32` index, always in the
+    /// order of the indices; indices beyond the table add nothing. `torch.Tensor.index_add` on zeros.
+    #[track_caller]
+    pub fn scatter_add_rows(self, indices: Value, vocabulary: usize) -> Value {
+        apply(ScatterAddRows { vocabulary }, &[self, indices])[0]
+    }
+}

@@ -1,0 +1,467 @@
+//! Operators that move elements without computing: views (reshape, permute, broadcast, slice), concat and pad.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, ViewOp, apply};
+use crate::graph::{word, words};
+use crate::ops::support::{flat_groups, one, strided};
+use crate::tensor::{DType, Layout, Shape, TensorType};
+use std::sync::Arc;
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["reshape", "permute", "broadcast", "slice", "concat", "pad"];
+
+/// Reshape: the same elements in row-major order under other sizes.
+#[derive(Debug)]
+struct Reshape(Shape);
+
+impl Op for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn attributes(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let (found, wanted) = (inputs[0].shape.elements(), self.0.elements());
+        if found != wanted {
+            return Err(format!("{} has {found} elements, {} has {wanted}", inputs[0].shape, self.0));
+        }
+        one(inputs[0].dtype, self.0.clone())
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        vec![Some(backward.dy().reshape(backward.inputs[0].shape()))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::View(self)
+    }
+}
+
+impl ViewOp for Reshape {
+    fn layout(&self, input: &Layout) -> Option<Layout> {
+        input.reshape(&self.0)
+    }
+}
+
+/// Permute: dimension `i` of the result is dimension `order[i]` of the input.
+#[derive(Debug)]
+struct Permute(Vec<usize>);
+
+impl Op for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+
+    fn attributes(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        if sorted != (0..inputs[0].shape.rank()).collect::<Vec<_>>() {
+            return Err(format!(
+                "{:?} is not an order of the {} dimensions of {}",
+                self.0,
+                inputs[0].shape.rank(),
+                inputs[0].shape
+            ));
+        }
+        let sizes: Vec<usize> = self.0.iter().map(|&axis| inputs[0].shape[axis]).collect();
+        one(inputs[0].dtype, sizes)
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let mut inverse = vec![0; self.0.len()];
+        for (place, &axis) in self.0.iter().enumerate() {
+            inverse[axis] = place;
+        }
+        vec![Some(backward.dy().permute(&inverse))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::View(self)
+    }
+}
+
+impl ViewOp for Permute {
+    fn layout(&self, input: &Layout) -> Option<Layout> {
+        Some(input.permute(&self.0))
+    }
+}
+
+/// Broadcast: repeats dimensions of size 1 and adds leading ones.
+#[derive(Debug)]
+struct Broadcast(Shape);
+
+impl Op for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast"
+    }
+
+    fn attributes(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        if inputs[0].shape.broadcast(&self.0).as_ref() != Some(&self.0) {
+            return Err(format!("{} cannot be broadcast to {}", inputs[0].shape, self.0));
+        }
+        one(inputs[0].dtype, self.0.clone())
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let input = backward.inputs[0].shape();
+        let missing = self.0.rank() - input.rank();
+        let repeated = |&axis: &usize| axis < missing || (input[axis - missing] == 1 && self.0[axis] != 1);
+        let axes: Vec<usize> = (0..self.0.rank()).filter(repeated).collect();
+        vec![Some(backward.dy().sum(&axes).reshape(input))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::View(self)
+    }
+}
+
+impl ViewOp for Broadcast {
+    fn layout(&self, input: &Layout) -> Option<Layout> {
+        Some(input.broadcast_to(&self.0))
+    }
+}
+
+/// The operator that repeats to a shape, for passes.
+pub fn broadcast_op(shape: &Shape) -> Arc<dyn Op> {
+    Arc::new(Broadcast(shape.clone()))
+}
+
+/// Slice: the block of the given sizes that begins at `starts`.
+#[derive(Debug)]
+struct Slice {
+    starts: Vec<usize>,
+    sizes: Shape,
+}
+
+impl Op for Slice {
+    fn name(&self) -> &'static str {
+        "slice"
+    }
+
+    fn attributes(&self) -> String {
+        format!("{:?}+{}", self.starts, self.sizes)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let shape = &inputs[0].shape;
+        let fits = self.starts.len() == shape.rank()
+            && self.sizes.rank() == shape.rank()
+            && (0..shape.rank()).all(|axis| self.starts[axis] + self.sizes[axis] <= shape[axis]);
+        if !fits {
+            return Err(format!("the block {} from {:?} on reaches beyond {shape}", self.sizes, self.starts));
+        }
+        one(inputs[0].dtype, self.sizes.clone())
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let shape = backward.inputs[0].shape();
+        let padding: Vec<(usize, usize)> = (0..shape.rank())
+            .map(|axis| (self.starts[axis], shape[axis] - self.starts[axis] - self.sizes[axis]))
+            .collect();
+        vec![Some(backward.dy().pad(&padding, 0.0))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::View(self)
+    }
+}
+
+impl ViewOp for Slice {
+    fn layout(&self, input: &Layout) -> Option<Layout> {
+        Some(input.slice(&self.starts, &self.sizes))
+    }
+}
+
+/// Concat: tensors one after the other along an axis.
+#[derive(Debug)]
+struct Concat(usize);
+
+impl Concat {
+    /// Where in the output each input lies.
+    fn parts<'a>(&self, inputs: impl Iterator<Item = &'a Shape>, output: &Shape) -> Vec<Layout> {
+        let whole = Layout::contiguous(output);
+        let mut starts = vec![0; output.rank()];
+        let mut parts = Vec::new();
+        for shape in inputs {
+            parts.push(whole.slice(&starts, shape));
+            starts[self.0] += shape[self.0];
+        }
+        parts
+    }
+}
+
+impl Op for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn attributes(&self) -> String {
+        format!("axis {}", self.0)
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let first = &inputs[0];
+        let axis = self.0;
+        if axis >= first.shape.rank() {
+            return Err(format!("axis {axis} is beyond the dimensions of {}", first.shape));
+        }
+        let fits = |input: &TensorType| {
+            input.dtype == first.dtype
+                && input.shape.rank() == first.shape.rank()
+                && input.shape.without(&[axis]) == first.shape.without(&[axis])
+        };
+        if let Some(other) = inputs.iter().find(|input| !fits(input)) {
+            return Err(format!("{other} does not continue {first} along axis {axis}"));
+        }
+        let mut sizes = first.shape.to_vec();
+        sizes[axis] = inputs.iter().map(|input| input.shape[axis]).sum();
+        one(first.dtype, sizes)
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let dy = backward.dy();
+        let mut starts = vec![0; dy.shape().rank()];
+        let mut parts = Vec::new();
+        for input in backward.inputs {
+            let shape = input.shape();
+            parts.push(input.dtype().is_float().then(|| dy.slice(&starts, shape.clone())));
+            starts[self.0] += shape[self.0];
+        }
+        parts
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for Concat {
+    fn accepts(&self, _input: usize, _layout: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let kind = &call.kinds[0];
+        let parts = self.parts(call.inputs.iter().map(|input| &input.layout.shape), &kind.shape);
+        let wide = call.precision.element_bytes(kind.dtype) == 8;
+        for (input, part) in call.inputs.iter().zip(&parts) {
+            let from = strided(input.layout);
+            let to = &mut *call.outputs[0];
+            if wide {
+                let to = bytemuck::cast_slice_mut::<u8, u64>(to);
+                cpu_reference::copy(input.buffer(), from, to, &part.strides, part.offset);
+            } else {
+                let to = bytemuck::cast_slice_mut::<u8, u32>(to);
+                cpu_reference::copy(input.buffer(), from, to, &part.strides, part.offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let output = call.outputs[0].layout.shape.clone();
+        let parts = self.parts(call.inputs.iter().map(|input| &input.layout.shape), &output);
+        for (index, (input, part)) in call.inputs.clone().iter().zip(&parts).enumerate() {
+            let elements = part.shape.elements();
+            call.launch(
+                "copy",
+                &[],
+                &[
+                    ("count", word(elements, "the number of elements")?.into()),
+                    ("rank", word(part.shape.rank(), "the rank")?.into()),
+                    ("sizes", (&words(&part.shape, "a size")?[..]).into()),
+                    ("input_strides", (&words(&input.layout.strides, "a stride")?[..]).into()),
+                    ("output_strides", (&words(&part.strides, "a stride")?[..]).into()),
+                    ("input_offset", word(input.layout.offset, "an offset")?.into()),
+                    ("output_offset", word(part.offset, "an offset")?.into()),
+                ],
+                &[index, call.inputs.len()],
+                flat_groups(elements)?,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        0
+    }
+}
+
+/// Pad: `before` and `after` elements of one value around each dimension.
+#[derive(Debug)]
+struct Pad {
+    around: Vec<(usize, usize)>,
+    value: f32,
+}
+
+impl Op for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+
+    fn attributes(&self) -> String {
+        format!("{:?} with {:?} ({:08x})", self.around, self.value, self.value.to_bits())
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        let shape = &inputs[0].shape;
+        if inputs[0].dtype != DType::F32 {
+            return Err(format!("padding is for f32, not {}", inputs[0]));
+        }
+        if self.around.len() != shape.rank() {
+            return Err(format!(
+                "{} pairs of padding for the {} dimensions of {shape}",
+                self.around.len(),
+                shape.rank()
+            ));
+        }
+        let sizes: Vec<usize> =
+            self.around.iter().zip(shape.iter()).map(|((before, after), size)| before + size + after).collect();
+        one(DType::F32, sizes)
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let starts: Vec<usize> = self.around.iter().map(|(before, _)| *before).collect();
+        vec![Some(backward.dy().slice(&starts, backward.inputs[0].shape()))]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for Pad {
+    fn accepts(&self, _input: usize, _layout: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let before: Vec<usize> = self.around.iter().map(|(before, _)| *before).collect();
+        let source = strided(call.inputs[0].layout);
+        let sizes = &call.kinds[0].shape;
+        crate::ops::support::for_precision!(call.precision, T => {
+            let input = call.inputs[0].buffer::<T>();
+            let output = bytemuck::cast_slice_mut(call.outputs[0]);
+            cpu_reference::pad(input, source, &before, sizes, T::from(self.value), output);
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let (input, output) = (call.inputs[0].clone(), call.outputs[0].layout.shape.clone());
+        let before: Vec<usize> = self.around.iter().map(|(before, _)| *before).collect();
+        call.launch(
+            "pad",
+            &[],
+            &[
+                ("count", word(output.elements(), "the number of elements")?.into()),
+                ("rank", word(output.rank(), "the rank")?.into()),
+                ("output_sizes", (&words(&output, "a size")?[..]).into()),
+                ("before", (&words(&before, "a padding")?[..]).into()),
+                ("input_sizes", (&words(&input.layout.shape, "a size")?[..]).into()),
+                ("input_strides", (&words(&input.layout.strides, "a stride")?[..]).into()),
+                ("input_offset", word(input.layout.offset, "an offset")?.into()),
+                ("value", self.value.to_bits().into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1],
+            flat_groups(output.elements())?,
+        )
+    }
+
+    fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        0
+    }
+}
+
+impl Value {
+    /// The same elements in row-major order under another shape. `torch.reshape`.
+    #[track_caller]
+    pub fn reshape(self, shape: impl Into<Shape>) -> Value {
+        apply(Reshape(shape.into()), &[self])[0]
+    }
+
+    /// Dimension `i` of the result is dimension `order[i]` of this value. `torch.permute`.
+    #[track_caller]
+    pub fn permute(self, order: &[usize]) -> Value {
+        apply(Permute(order.to_vec()), &[self])[0]
+    }
+
+    /// Swaps the last two dimensions. `torch.Tensor.mT`.
+    #[track_caller]
+    pub fn transpose(self) -> Value {
+        let rank = self.shape().rank();
+        let mut order: Vec<usize> = (0..rank).collect();
+        if rank < 2 {
+            self.recorder().fail("transpose", format!("{} has fewer than two dimensions", self.shape()));
+            return self;
+        }
+        order.swap(rank - 2, rank - 1);
+        self.permute(&order)
+    }
+
+    /// Repeats dimensions of size 1 and adds leading ones. `torch.broadcast_to`.
+    #[track_caller]
+    pub fn broadcast_to(self, shape: impl Into<Shape>) -> Value {
+        let shape = shape.into();
+        if self.shape() == shape { self } else { apply(Broadcast(shape), &[self])[0] }
+    }
+
+    /// The block of the given sizes from `starts` on. `torch.narrow` along each dimension.
+    #[track_caller]
+    pub fn slice(self, starts: &[usize], sizes: impl Into<Shape>) -> Value {
+        apply(Slice { starts: starts.to_vec(), sizes: sizes.into() }, &[self])[0]
+    }
+
+    /// This value followed by others along `axis`. `torch.cat`.
+    #[track_caller]
+    pub fn concat(self, others: &[Value], axis: usize) -> Value {
+        let all: Vec<Value> = std::iter::once(self).chain(others.iter().copied()).collect();
+        apply(Concat(axis), &all)[0]
+    }
+
+    /// `(before, after)` elements of `value` around each dimension, outermost first. `torch.nn.functional.pad`.
+    #[track_caller]
+    pub fn pad(self, around: &[(usize, usize)], value: f32) -> Value {
+        apply(Pad { around: around.to_vec(), value }, &[self])[0]
+    }
+
+    /// All dimensions from `axis` on merged into one. `torch.flatten(start_dim=axis)`.
+    #[track_caller]
+    pub fn flatten(self, axis: usize) -> Value {
+        let shape = self.shape();
+        let axis = axis.min(shape.rank());
+        let mut sizes = shape[..axis].to_vec();
+        sizes.push(shape[axis..].iter().product());
+        self.reshape(sizes)
+    }
+
+    /// The number `value` in this value's shape and element type.
+    #[track_caller]
+    pub fn full_like(self, value: f32) -> Value {
+        let trace = self.recorder();
+        let scalar = match self.dtype() {
+            DType::U32 => trace.scalar_u32(value as u32),
+            DType::I32 => trace.scalar(value).to_i32(),
+            DType::F32 | DType::F16 => trace.scalar(value),
+        };
+        scalar.broadcast_to(self.shape())
+    }
+
+    /// Zeros in this value's shape and element type. `torch.zeros_like`.
+    #[track_caller]
+    pub fn zeros_like(self) -> Value {
+        self.full_like(0.0)
+    }
+}

@@ -1,0 +1,107 @@
+//! Softmax and its logarithm over the last dimension.
+
+use crate::Error;
+use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::ops::support::{for_precision, one, row_groups};
+use crate::tensor::{DType, TensorType};
+
+/// The operators of this family.
+pub(super) const NAMES: &[&str] = &["softmax", "log_softmax"];
+
+#[derive(Debug)]
+struct Softmax {
+    logarithm: bool,
+}
+
+impl Op for Softmax {
+    fn name(&self) -> &'static str {
+        if self.logarithm { "log_softmax" } else { "softmax" }
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+        if inputs[0].dtype != DType::F32 || inputs[0].shape.rank() == 0 {
+            return Err(format!("it needs f32 with at least one dimension, not {}", inputs[0]));
+        }
+        one(DType::F32, inputs[0].shape.clone())
+    }
+
+    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
+        let (y, dy) = (backward.outputs[0], backward.dy());
+        let shape = y.shape();
+        let last = shape.rank() - 1;
+        let spread = |row: Value| row.reshape(shape.keep(&[last])).broadcast_to(shape.clone());
+        let dx = if self.logarithm {
+            dy - y.exp() * spread(dy.sum(&[last]))
+        } else {
+            y * (dy - spread((dy * y).sum(&[last])))
+        };
+        vec![Some(dx)]
+    }
+
+    fn kind(&self) -> OpKind<'_> {
+        OpKind::Kernel(self)
+    }
+}
+
+impl KernelOp for Softmax {
+    fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
+        let columns = call.kinds[0].shape.last().copied().unwrap_or(1);
+        for_precision!(call.precision, T => {
+            let input = call.inputs[0].elements::<T>();
+            let kernel = if self.logarithm { cpu_reference::log_softmax::<T> } else { cpu_reference::softmax::<T> };
+            kernel(input, columns, call.output(0));
+        });
+        Ok(())
+    }
+
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let layout = call.inputs[0].layout.clone();
+        let columns = layout.shape.last().copied().unwrap_or(1);
+        let rows = layout.shape.elements() / columns;
+        call.launch(
+            self.name(),
+            &[],
+            &[
+                ("rows", word(rows, "the number of rows")?.into()),
+                ("columns", word(columns, "the number of columns")?.into()),
+                ("input_offset", word(layout.offset, "an offset")?.into()),
+                ("output_offset", 0_u32.into()),
+            ],
+            &[0, 1],
+            row_groups(rows)?,
+        )
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        8 * inputs[0].shape.elements() as u64
+    }
+}
+
+impl Value {
+    #[track_caller]
+    fn softmax_along(self, axis: usize, logarithm: bool) -> Value {
+        let rank = self.shape().rank();
+        let mut order: Vec<usize> = (0..rank).collect();
+        if axis >= rank {
+            self.recorder().fail("softmax", format!("axis {axis} is beyond the dimensions of {}", self.shape()));
+            return self;
+        }
+        if axis + 1 == rank {
+            return apply(Softmax { logarithm }, &[self])[0];
+        }
+        order.swap(axis, rank - 1);
+        apply(Softmax { logarithm }, &[self.permute(&order)])[0].permute(&order)
+    }
+
+    /// Exponentials divided by their sum along `axis`. `torch.softmax`.
+    #[track_caller]
+    pub fn softmax(self, axis: usize) -> Value {
+        self.softmax_along(axis, false)
+    }
+
+    /// The logarithm of the softmax along `axis`, without overflow. `torch.log_softmax`.
+    #[track_caller]
+    pub fn log_softmax(self, axis: usize) -> Value {
+        self.softmax_along(axis, true)
+    }
+}

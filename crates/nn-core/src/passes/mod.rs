@@ -1,0 +1,85 @@
+//! Graph → graph → schedule → program. Each step is a function of its input alone.
+
+mod autodiff;
+mod codegen;
+mod fuse;
+mod lower;
+mod memory;
+mod order;
+mod simplify;
+mod verify;
+mod views;
+
+pub use autodiff::differentiate;
+pub use fuse::{Unit, fuse};
+pub use lower::lower;
+pub use simplify::simplify;
+pub use verify::verify;
+pub use views::insert_copies;
+
+use crate::Error;
+use crate::graph::Graph;
+use crate::schedule::Schedule;
+
+/// Settings of [`schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleOptions {
+    /// Whether neighbouring elementwise operators become one launch. Off, every operator is launched alone:
+    /// slower, and the first thing to try when numbers look wrong.
+    pub fuse: bool,
+    /// The most buffers that one launch may bind (WebGPU guarantees 8).
+    pub max_buffers: usize,
+}
+
+impl Default for ScheduleOptions {
+    fn default() -> Self {
+        ScheduleOptions { fuse: true, max_buffers: 8 }
+    }
+}
+
+/// All passes from a finished graph to a schedule: simplify, copies for unreadable views, fusion, order, memory.
+///
+/// With the variable `WGRAD_DUMP` naming a folder, the graph after each pass and the schedule are written there.
+///
+/// # Errors
+/// Faults of ours, found by [`verify`] after each pass in debug builds.
+pub fn schedule(graph: &Graph, options: ScheduleOptions) -> Result<Schedule, Error> {
+    let dump = Dump::begin();
+    dump.write("0-traced", graph)?;
+    let graph = checked(simplify(graph)?)?;
+    dump.write("1-simplified", &graph)?;
+    let graph = checked(insert_copies(&graph)?)?;
+    dump.write("2-copies", &graph)?;
+    let units = fuse(&graph, options);
+    let schedule = memory::assign(order::arrange(graph, units)?)?;
+    dump.write("3-schedule", &schedule)?;
+    Ok(schedule)
+}
+
+fn checked(graph: Graph) -> Result<Graph, Error> {
+    if cfg!(debug_assertions) {
+        verify(&graph)?;
+    }
+    Ok(graph)
+}
+
+/// Writes what `WGRAD_DUMP` asks for; graphs of one process are numbered.
+struct Dump(Option<std::path::PathBuf>);
+
+impl Dump {
+    fn begin() -> Dump {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let folder = std::env::var_os("WGRAD_DUMP").filter(|folder| !folder.is_empty());
+        let number = || NUMBER.fetch_add(1, Ordering::Relaxed);
+        Dump(folder.map(|folder| std::path::Path::new(&folder).join(format!("graph-{}", number()))))
+    }
+
+    fn write(&self, name: &str, what: &dyn std::fmt::Display) -> Result<(), Error> {
+        let Some(folder) = &self.0 else { return Ok(()) };
+        let path = folder.join(format!("{name}.txt"));
+        std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, what.to_string())).map_err(|error| {
+            Error::Usage(format!("cannot write {} (asked for by WGRAD_DUMP): {error}", path.display()))
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! The CPU backend: walks the schedule and calls `cpu-reference`'s kernels, in f32 or in f64.
+
+use crate::Error;
+use crate::graph::{CpuCall, CpuInput, Graph, NodeKind, OpKind, Precision};
+use crate::schedule::{Fused, Launch, Operand, Place, Schedule, Source, Work};
+use crate::tensor::{Bytes, DType, TensorType};
+use cpu_reference::elementwise::{self, BlockInput, BlockProgram, Destination, InputBytes, Instruction};
+use std::mem::take;
+
+/// A schedule made ready to run: memory, and fused groups as block programs.
+pub(super) struct CpuExecutable {
+    precision: Precision,
+    slots: Vec<Bytes>,
+    constants: Vec<Bytes>,
+    groups: Vec<Option<Group>>,
+}
+
+/// A fused group as a block program. Its inputs are the launch's, then its numbers.
+struct Group {
+    program: BlockProgram,
+    numbers: Vec<Source>,
+    /// Strides of a number: it is the same everywhere.
+    zeros: Vec<usize>,
+}
+
+/// The tensors of one run that the executable does not own.
+pub(super) struct Surroundings<'a> {
+    pub(super) states: &'a mut [Bytes],
+    /// For each of the schedule's states its place in `states`.
+    pub(super) state_places: &'a [usize],
+    pub(super) inputs: &'a [&'a [u8]],
+    pub(super) step: &'a [u32; 16],
+}
+
+/// Elements as the backend holds them, from bytes as devices hold them.
+pub(super) fn widen(precision: Precision, kind: &TensorType, bytes: &[u8]) -> Bytes {
+    if precision == Precision::F64 && kind.dtype == DType::F32 {
+        let wide: Vec<f64> = bytes
+            .chunks_exact(4)
+            .map(|word| f64::from(f32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
+            .collect();
+        return Bytes::copy_of(bytemuck::cast_slice(&wide));
+    }
+    Bytes::copy_of(bytes)
+}
+
+impl CpuExecutable {
+    pub(super) fn new(schedule: &Schedule, precision: Precision) -> Result<CpuExecutable, Error> {
+        let constant = |&id: &crate::graph::NodeId| {
+            let node = schedule.graph.node(id);
+            match &node.kind {
+                NodeKind::Constant(bytes) => widen(precision, &node.outputs[0], bytes.as_ref().as_ref()),
+                _ => Bytes::default(),
+            }
+        };
+        let group = |launch: &Launch| match &launch.work {
+            Work::Fused(fused) => Group::new(&schedule.graph, launch, fused, precision).map(Some),
+            Work::Kernel(_) => Ok(None),
+        };
+        Ok(CpuExecutable {
+            precision,
+            slots: schedule.slots.iter().map(|slot| Bytes::zeroed(slot.bytes(precision))).collect(),
+            constants: schedule.constants.iter().map(constant).collect(),
+            groups: schedule.launches.iter().map(group).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn run(&mut self, schedule: &Schedule, mut around: Surroundings<'_>) -> Result<(), Error> {
+        for number in 0..schedule.launches.len() {
+            let launch = &schedule.launches[number];
+            // The outputs' buffers are taken out, so that inputs can be read beside them.
+            let mut outputs: Vec<Bytes> = Vec::with_capacity(launch.outputs.len());
+            for output in &launch.outputs {
+                outputs.push(self.buffer_mut(output.place, &mut around).map(take)?);
+            }
+            let result = self.launch(schedule, number, &mut outputs, &around);
+            for (output, bytes) in launch.outputs.iter().zip(outputs) {
+                *self.buffer_mut(output.place, &mut around)? = bytes;
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of an operand that owns its buffer.
+    pub(super) fn read(&self, operand: &Operand) -> Result<&[u8], Error> {
+        let Place::Slot(slot) = operand.place else {
+            return Err(Error::Internal(format!("an output lies in {}", operand.place)));
+        };
+        let bytes = operand.layout.shape.elements() * self.precision.element_bytes(operand.dtype);
+        Ok(&self.slots[slot].as_ref()[..bytes])
+    }
+
+    fn buffer_mut<'b>(&'b mut self, place: Place, around: &'b mut Surroundings<'_>) -> Result<&'b mut Bytes, Error> {
+        match place {
+            Place::Slot(slot) => Ok(&mut self.slots[slot]),
+            Place::State(state) => Ok(&mut around.states[around.state_places[state]]),
+            Place::Input(_) | Place::Constant(_) => Err(Error::Internal(format!("a launch writes {place}"))),
+        }
+    }
+
+    fn buffer<'b>(&'b self, place: Place, around: &'b Surroundings<'_>) -> &'b [u8] {
+        match place {
+            Place::Slot(slot) => self.slots[slot].as_ref(),
+            Place::State(state) => around.states[around.state_places[state]].as_ref(),
+            Place::Input(input) => around.inputs[input],
+            Place::Constant(constant) => self.constants[constant].as_ref(),
+        }
+    }
+
+    fn launch(
+        &self,
+        schedule: &Schedule,
+        number: usize,
+        outputs: &mut [Bytes],
+        around: &Surroundings<'_>,
+    ) -> Result<(), Error> {
+        let launch = &schedule.launches[number];
+        // A slot is as large as its largest value.
+        let lengths: Vec<usize> = launch
+            .outputs
+            .iter()
+            .map(|output| output.layout.shape.elements() * self.precision.element_bytes(output.dtype))
+            .collect();
+        let mut outputs: Vec<&mut [u8]> =
+            outputs.iter_mut().zip(lengths).map(|(bytes, length)| &mut bytes.as_mut()[..length]).collect();
+        match &launch.work {
+            Work::Kernel(id) => {
+                let node = schedule.graph.node(*id);
+                let Some(OpKind::Kernel(kernel)) = node.op_kind() else {
+                    return Err(Error::Internal(format!("{} has no kernel", launch.label)));
+                };
+                let inputs = launch.inputs.iter();
+                let inputs =
+                    inputs.map(|input| CpuInput { bytes: self.buffer(input.place, around), layout: &input.layout });
+                let inputs = inputs.collect();
+                kernel.cpu(&mut CpuCall { precision: self.precision, inputs, outputs, kinds: &node.outputs })
+            }
+            Work::Fused(fused) => {
+                let Some(group) = &self.groups[number] else {
+                    return Err(Error::Internal(format!("{} was not made ready", launch.label)));
+                };
+                let numbers: Vec<Bytes> =
+                    group.numbers.iter().map(|source| number_bytes(*source, self.precision, around.step)).collect();
+                let mut inputs: Vec<BlockInput<'_>> = Vec::with_capacity(launch.inputs.len() + numbers.len());
+                for (place, input) in launch.inputs.iter().enumerate() {
+                    let over = fused.in_place.iter().position(|over| *over == Some(place));
+                    let bytes = match over {
+                        Some(output) => InputBytes::InPlaceOf(output),
+                        None => InputBytes::Slice(self.buffer(input.place, around)),
+                    };
+                    inputs.push(BlockInput { bytes, strides: &input.layout.strides, offset: input.layout.offset });
+                }
+                for bytes in &numbers {
+                    let bytes = InputBytes::Slice(bytes.as_ref());
+                    inputs.push(BlockInput { bytes, strides: &group.zeros, offset: 0 });
+                }
+                elementwise::run(&group.program, &fused.shape, &inputs, &mut outputs);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A number of a fused group as an element of the precision.
+fn number_bytes(source: Source, precision: Precision, step: &[u32; 16]) -> Bytes {
+    let (bytes, dtype) = match source {
+        Source::Literal(bytes, dtype) => (bytes, dtype),
+        Source::StepScalar(scalar) => (step[scalar.word()].to_ne_bytes(), scalar.kind().dtype),
+        Source::Input(_) | Source::Instruction(_) => ([0; 4], DType::U32),
+    };
+    widen(precision, &TensorType::new(dtype, []), &bytes)
+}
+
+impl Group {
+    fn new(graph: &Graph, launch: &Launch, fused: &Fused, precision: Precision) -> Result<Group, Error> {
+        let mut numbers: Vec<Source> = Vec::new();
+        let mut program = BlockProgram {
+            input_bytes: launch.inputs.iter().map(|input| precision.element_bytes(input.dtype)).collect(),
+            output_bytes: launch.outputs.iter().map(|output| precision.element_bytes(output.dtype)).collect(),
+            ..BlockProgram::default()
+        };
+        let mut last_use = vec![0; fused.instructions.len()];
+        for (place, instruction) in fused.instructions.iter().enumerate() {
+            for source in &instruction.sources {
+                if let Source::Instruction(earlier) = source {
+                    last_use[*earlier] = place;
+                }
+            }
+        }
+        // Registers are used again, so that a long group still works within the cache.
+        let mut free: Vec<usize> = Vec::new();
+        let mut homes: Vec<Destination> = Vec::new();
+        for (place, instruction) in fused.instructions.iter().enumerate() {
+            let node = graph.node(instruction.node);
+            let Some(OpKind::Elementwise(op)) = node.op_kind() else {
+                return Err(Error::Internal(format!("{} cannot be fused", graph.label(instruction.node))));
+            };
+            let dtypes: Vec<DType> = node.inputs.iter().map(|&input| graph.kind_of(input).dtype).collect();
+            let function = op.block_function(precision, &dtypes).ok_or_else(|| {
+                Error::Usage(format!("{} has no CPU kernel for {dtypes:?}; cast to f32", graph.label(instruction.node)))
+            })?;
+            let inputs = instruction.sources.iter().map(|source| match source {
+                Source::Input(input) => elementwise::Source::Input(*input),
+                Source::Instruction(earlier) => match homes[*earlier] {
+                    Destination::Register(register) => elementwise::Source::Register(register),
+                    Destination::Output(output) => elementwise::Source::Output(output),
+                },
+                number => {
+                    let known = numbers.iter().position(|known| known == number);
+                    elementwise::Source::Input(
+                        launch.inputs.len()
+                            + known.unwrap_or_else(|| {
+                                numbers.push(*number);
+                                numbers.len() - 1
+                            }),
+                    )
+                }
+            });
+            let inputs: Vec<elementwise::Source> = inputs.collect();
+            let bytes = precision.element_bytes(node.outputs[0].dtype);
+            let destination = match fused.results.iter().position(|&result| result == place) {
+                Some(output) => Destination::Output(output),
+                None => {
+                    let reused = free.iter().position(|&register| program.registers[register] == bytes);
+                    Destination::Register(reused.map(|position| free.swap_remove(position)).unwrap_or_else(|| {
+                        program.registers.push(bytes);
+                        program.registers.len() - 1
+                    }))
+                }
+            };
+            homes.push(destination);
+            program.instructions.push(Instruction { function, inputs, destination });
+            for earlier in 0..place {
+                if let (true, Destination::Register(register)) = (last_use[earlier] == place, homes[earlier]) {
+                    free.push(register);
+                }
+            }
+        }
+        for number in &numbers {
+            program.input_bytes.push(number_bytes(*number, precision, &[0; 16]).as_ref().len());
+        }
+        Ok(Group { program, numbers, zeros: vec![0; fused.shape.rank()] })
+    }
+}
