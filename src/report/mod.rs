@@ -1,0 +1,144 @@
+//! The report of a run: `report.html` and `plots/*.png` in the run's folder.
+
+mod axis;
+mod canvas;
+mod chart;
+mod confusion;
+mod contact_sheet;
+mod html;
+
+use std::fmt;
+use std::path::Path;
+
+/// What a report tells; the caller fills it in while and after training.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RunReport {
+    /// The heading: what was trained on what.
+    pub(crate) title: String,
+    /// The run's configuration, all defaults filled in, as TOML.
+    pub(crate) config_toml: String,
+    /// The device that trained.
+    pub(crate) device: String,
+    /// (step, training loss), in order of the steps; NaN becomes a gap.
+    pub(crate) steps: Vec<(u64, f32)>,
+    /// (step, loss, accuracy from 0 to 1) of each evaluation, in order of the steps.
+    pub(crate) evaluations: Vec<(u64, f32, Option<f32>)>,
+    /// Class names, and how often class `row` was predicted as class `column`, on the evaluation data.
+    pub(crate) confusion: Option<(Vec<String>, Vec<Vec<u32>>)>,
+    /// Pictures with their true and predicted classes.
+    pub(crate) examples: Option<Examples>,
+    /// (name, value) of what sums up the run, in the order to be shown.
+    pub(crate) summary: Vec<(String, String)>,
+}
+
+/// Pictures to be shown with what the model made of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Examples {
+    /// The pictures, in the order to be shown.
+    pub(crate) images: Vec<Example>,
+}
+
+/// One picture.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Example {
+    /// `[height, width]`, row by row, from 0 (paper) to 1 (ink).
+    pub(crate) pixels: Vec<f32>,
+    /// Pixels in a row.
+    pub(crate) width: usize,
+    /// Rows of pixels.
+    pub(crate) height: usize,
+    /// The name of its class.
+    pub(crate) truth: String,
+    /// The name of the class that the model chose.
+    pub(crate) predicted: String,
+}
+
+/// Why a report could not be written: what was wrong, where, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReportError(String);
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReportError {}
+
+/// A picture of the report.
+struct Plot {
+    /// The file's name in `plots/`, without `.png`.
+    name: &'static str,
+    heading: &'static str,
+    /// What a screen reader says.
+    description: String,
+    png: Vec<u8>,
+}
+
+/// Writes `report.html` and `plots/*.png` into `dir`, over those of an earlier report.
+///
+/// The page embeds its pictures, so it can be sent on its own. Pictures: `loss` always, `accuracy` if
+/// an evaluation has one, `confusion` and `examples` if they are given.
+///
+/// # Errors
+/// [`ReportError`] with the path that could not be written.
+pub(crate) fn write(dir: &Path, report: &RunReport) -> Result<(), ReportError> {
+    let plots = plots(report)?;
+    let folder = dir.join("plots");
+    std::fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
+    for plot in &plots {
+        write_file(&folder.join(format!("{}.png", plot.name)), &plot.png)?;
+    }
+    write_file(&dir.join("report.html"), html::page(report, &plots).as_bytes())
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<(), ReportError> {
+    std::fs::write(path, content).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &dyn fmt::Display) -> ReportError {
+    ReportError(format!("cannot write {}: {error}; check that the folder may be written and has room", path.display()))
+}
+
+/// Draws all pictures that `report` has data for.
+fn plots(report: &RunReport) -> Result<Vec<Plot>, ReportError> {
+    let mut plots = Vec::new();
+    let mut add = |name, heading, description, canvas: canvas::Canvas| {
+        let png = canvas
+            .png()
+            .map_err(|error| ReportError(format!("internal: the picture {name}.png could not be made: {error}")))?;
+        plots.push(Plot { name, heading, description, png });
+        Ok(())
+    };
+    add(
+        "loss",
+        "Loss",
+        format!("Training loss of {} steps and loss of {} evaluations", report.steps.len(), report.evaluations.len()),
+        chart::loss(&report.title, &report.steps, &report.evaluations),
+    )?;
+    if let Some(canvas) = chart::accuracy(&report.title, &report.evaluations) {
+        let description = "Accuracy at each evaluation".into();
+        add("accuracy", "Accuracy", description, canvas)?;
+    }
+    if let Some((names, counts)) = &report.confusion {
+        add(
+            "confusion",
+            "Confusion matrix",
+            format!("How often each of {} classes was predicted as each", names.len()),
+            confusion::draw(names, counts),
+        )?;
+    }
+    if let Some(examples) = report.examples.as_ref().filter(|e| !e.images.is_empty()) {
+        add(
+            "examples",
+            "Examples",
+            format!("{} pictures with true and predicted class", examples.images.len()),
+            contact_sheet::draw(&examples.images),
+        )?;
+    }
+    Ok(plots)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
