@@ -82,9 +82,11 @@ const EXPM1: &str = "fn exp_minus_one(x: f32) -> f32 {
 }";
 /// WGSL's pow is undefined for negative bases: whole exponents keep their sign rule here.
 const POWER: &str = "fn power(base: f32, exponent: f32) -> f32 {
-    if (exponent == 0.0) { return 1.0; }
+    if (exponent == 0.0 || base == 1.0) { return 1.0; }
+    if (is_nan(base)) { return base; }
+    if (is_nan(exponent)) { return exponent; }
     let size = pow(abs(base), exponent);
-    if (base >= 0.0 || is_nan(base)) { return select(size, base, is_nan(base)); }
+    if (base >= 0.0) { return size; }
     if (floor(exponent) != exponent) { return bitcast<f32>(bitcast<u32>(base) | 0x7fc00000u); }
     let odd = floor(exponent * 0.5) * 2.0 != exponent;
     return select(size, -size, odd);

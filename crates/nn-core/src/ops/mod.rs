@@ -2,6 +2,7 @@
 
 mod cross_entropy;
 mod elementwise;
+mod elementwise_samples;
 mod elementwise_support;
 mod matmul;
 mod random;

@@ -1,0 +1,198 @@
+//! Samples of the elementwise table: every row on smooth ground, at odd sizes, broadcast, strided, and on outliers.
+
+use super::samples::{Samples, Tolerance, tensor, whole};
+use crate::graph::Value;
+use crate::tensor::Tensor;
+
+/// How closely a device must compute a row. The numbers are WGSL's accuracy table ("Accuracy of concrete floating
+/// point expressions"), with ½ ULP = one rounding; where it allows an absolute error, that.
+fn tolerance(name: &str) -> Tolerance {
+    match name {
+        "add" | "subtract" | "multiply" | "leaky_relu" => Tolerance::roundings(2),
+        "divide" | "sqrt" => Tolerance::roundings(6),
+        "rsqrt" => Tolerance::roundings(8),
+        // 3 + 2·|x| ULP for |x| up to 40, where the samples end.
+        "exp" => Tolerance::roundings(2 * 83),
+        // 3 ULP, or an absolute 2⁻²¹ between 0.5 and 2.
+        "log" => Tolerance::roundings(6).or_absolute(4.8e-7),
+        // An absolute 2⁻¹¹ for arguments within ±π.
+        "sin" | "cos" => Tolerance { relative: 0.0, absolute: 4.9e-4 },
+        // Inherited from exp2(y·log2(x)): |y·log2 x| ULP-sized errors of the exponent.
+        "pow" => Tolerance::roundings(256).or_absolute(1e-6),
+        // Of exponentials of magnitude e^±20 and a division.
+        "sigmoid" | "silu" | "elu" => Tolerance::roundings(2 * 48).or_absolute(5e-7),
+        // WGSL inherits tanh from sinh/cosh: some roundings of 1, absolutely.
+        "tanh" => Tolerance { relative: 1e-5, absolute: 2e-6 },
+        "softplus" => Tolerance::roundings(16).or_absolute(1e-6),
+        // The rational approximation's 1.5e-7, after the factor in front.
+        "erf" => Tolerance::roundings(32).or_absolute(5e-7),
+        "gelu" | "gelu_tanh" => Tolerance::roundings(64).or_absolute(2e-6),
+        _ => Tolerance::EXACT,
+    }
+}
+
+type Unary = fn(Value) -> Value;
+
+/// Name, function, where it is smooth, and whether outliers are within f32's range.
+const UNARY: &[(&str, Unary, f32, f32, bool)] = &[
+    ("negate", |x| -x, -3.0, 3.0, true),
+    ("abs", |x| x.abs(), 0.1, 3.0, true),
+    ("exp", |x| x.exp(), -3.0, 3.0, false),
+    ("log", |x| x.log(), 0.2, 5.0, false),
+    ("sqrt", |x| x.sqrt(), 0.2, 5.0, false),
+    ("rsqrt", |x| x.rsqrt(), 0.2, 5.0, false),
+    ("sin", |x| x.sin(), -3.0, 3.0, false),
+    ("cos", |x| x.cos(), -3.0, 3.0, false),
+    ("erf", |x| x.erf(), -3.0, 3.0, true),
+    ("tanh", |x| x.tanh(), -3.0, 3.0, true),
+    ("sigmoid", |x| x.sigmoid(), -4.0, 4.0, true),
+    ("relu", |x| x.relu(), 0.1, 3.0, true),
+    ("gelu", |x| x.gelu(), -3.0, 3.0, true),
+    ("gelu_tanh", |x| x.gelu_tanh(), -3.0, 3.0, true),
+    ("silu", |x| x.silu(), -3.0, 3.0, true),
+    ("softplus", |x| x.softplus(), -4.0, 4.0, true),
+    ("leaky_relu", |x| x.leaky_relu(0.1), -3.0, -0.1, true),
+    ("elu", |x| x.elu(0.7), -3.0, -0.1, true),
+    ("contiguous", |x| x.contiguous(), -3.0, 3.0, true),
+    ("to_f32", |x| x.to_f32(), -3.0, 3.0, true),
+];
+
+/// Numbers that break careless kernels. No denormals: devices may flush them.
+const OUTLIERS: [f32; 14] = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e4, -1e4, 88.0, -88.0, 0.5, -0.5, f32::NAN, 20.0];
+
+pub(super) fn add(samples: &mut Samples) {
+    for &(name, function, low, high, outliers) in UNARY {
+        let bound = tolerance(name);
+        for (label, shape) in
+            [("plain", vec![3, 5]), ("one element", vec![]), ("odd size", vec![257]), ("rank 4", vec![2, 3, 1, 7])]
+        {
+            let x = samples.uniform(shape, low, high);
+            samples.smooth(name, label, vec![x], bound, move |x| function(x[0]));
+        }
+        let x = samples.uniform([5, 67], low, high);
+        samples.smooth(name, "transposed", vec![x], bound, move |x| function(x[0].transpose()));
+        if outliers {
+            let x = tensor([14], &OUTLIERS);
+            samples.forward(name, "outliers", vec![x], bound, move |x| function(x[0]));
+        }
+    }
+    for (name, function) in [("exp", (|x| x.exp()) as Unary), ("sqrt", |x| x.sqrt()), ("log", |x| x.log())] {
+        let x = tensor([7], &[f32::NAN, 1.0, 40.0, 0.01, 1e-20, 2.0, 0.99]);
+        samples.forward(name, "outliers", vec![x], tolerance(name), move |x| function(x[0]));
+    }
+    for (name, function) in [("sign", (|x| x.sign()) as Unary), ("floor", |x| x.floor()), ("relu", |x| x.relu())] {
+        let x = tensor([8], &[-2.5, -0.0, 0.0, 0.3, 7.0, -1e4, 1e4, f32::NAN]);
+        samples.forward(name, "steps", vec![x], Tolerance::EXACT, move |x| function(x[0]));
+        let x = samples.uniform([3, 85], -4.0, 4.0);
+        samples.forward(name, "odd size", vec![x], Tolerance::EXACT, move |x| function(x[0]));
+    }
+    binary(samples);
+    whole_numbers(samples);
+    random(samples);
+    // More workgroups than one dimension of a grid holds: 65,535 × 256 elements, and some.
+    let wide = samples.uniform([1], -1.0, 1.0);
+    samples.forward("add", "grid beyond 65,535 groups", vec![wide], Tolerance::roundings(2), |x| {
+        let spread = x[0].broadcast_to([65_536 * 256 + 3]);
+        (spread + 1.0).max(&[0])
+    });
+}
+
+fn binary(samples: &mut Samples) {
+    type Binary = fn(Value, Value) -> Value;
+    const BINARY: &[(&str, Binary)] = &[
+        ("add", |a, b| a + b),
+        ("subtract", |a, b| a - b),
+        ("multiply", |a, b| a * b),
+        ("divide", |a, b| a / b),
+        ("pow", |a, b| a.pow(b)),
+        ("minimum", |a, b| a.minimum(b)),
+        ("maximum", |a, b| a.maximum(b)),
+    ];
+    for &(name, function) in BINARY {
+        let bound = tolerance(name);
+        // Apart by at least 0.2, so that minimum and maximum have no kink nearby.
+        let pair = |samples: &mut Samples, a: Vec<usize>, b: Vec<usize>| {
+            vec![samples.uniform(a, 0.2, 2.0), samples.uniform(b, 2.2, 3.0)]
+        };
+        let inputs = pair(samples, vec![4, 7], vec![4, 7]);
+        samples.smooth(name, "plain", inputs, bound, move |x| function(x[0], x[1]));
+        let inputs = pair(samples, vec![], vec![]);
+        samples.smooth(name, "one element", inputs, bound, move |x| function(x[1], x[0]));
+        let inputs = pair(samples, vec![2, 1, 5], vec![3, 1]);
+        samples.smooth(name, "broadcast", inputs, bound, move |x| function(x[0], x[1]));
+        let inputs = pair(samples, vec![5, 53], vec![53, 5]);
+        samples.smooth(name, "transposed", inputs, bound, move |x| function(x[0].transpose(), x[1]));
+        let inputs = pair(samples, vec![6, 9], vec![4, 7]);
+        samples.smooth(name, "sliced", inputs, bound, move |x| function(x[0].slice(&[1, 2], [4, 7]), x[1]));
+        let a = tensor([8], &[1.0, -2.0, f32::NAN, 3.0, 0.0, 1e4, -1e4, 2.0]);
+        let b = tensor([8], &[f32::NAN, 2.0, 2.0, 3.0, 2.0, -1e4, 2.0, -3.0]);
+        if name == "pow" {
+            let b = tensor([8], &[f32::NAN, 2.0, 2.0, 3.0, 0.0, 2.0, 3.0, -3.0]);
+            samples.forward(name, "signs", vec![a, b], bound, move |x| function(x[0], x[1]));
+        } else {
+            samples.forward(name, "outliers", vec![a, b], bound, move |x| function(x[0], x[1]));
+        }
+    }
+    let x = samples.uniform([40], -0.9, 0.9);
+    samples.smooth("clamp", "inside", vec![x], Tolerance::EXACT, |x| x[0].clamp(-1.0, 1.0));
+    let x = tensor([7], &[-3.0, -0.5, 0.25, 2.0, f32::NAN, 1e4, -1e4]);
+    samples.forward("clamp", "outliers", vec![x], Tolerance::EXACT, |x| x[0].clamp(-1.0, 1.0));
+    let x = tensor([3], &[-3.0, 0.5, 2.0]);
+    samples.smooth("clamp", "outside", vec![x], Tolerance::EXACT, |x| x[0].clamp(-1.0, 1.0));
+    let inputs = vec![samples.uniform([6, 5], 0.1, 2.0), samples.uniform([6, 5], -2.0, -0.1)];
+    samples.smooth("select", "by a mask", inputs, Tolerance::EXACT, |x| x[0].greater(1.0).select(x[0], x[1]));
+    type Compare = fn(Value, Value) -> Value;
+    const COMPARE: &[(&str, Compare)] = &[
+        ("less", |a, b| a.less(b)),
+        ("less_equal", |a, b| a.less_equal(b)),
+        ("greater", |a, b| a.greater(b)),
+        ("greater_equal", |a, b| a.greater_equal(b)),
+        ("equal", |a, b| a.equal(b)),
+        ("not_equal", |a, b| a.not_equal(b)),
+    ];
+    for &(name, function) in COMPARE {
+        let a = tensor([7], &[1.0, 2.0, 3.0, -0.0, -5.0, 1e4, 0.5]);
+        let b = tensor([7], &[2.0, 2.0, 1.0, 0.0, 5.0, -1e4, 0.5]);
+        samples.forward(name, "all cases", vec![a, b], Tolerance::EXACT, move |x| function(x[0], x[1]));
+        let (a, b) = (samples.indices([3, 100], 4), samples.indices([3, 100], 4));
+        samples.forward(name, "whole numbers", vec![a, b], Tolerance::EXACT, move |x| function(x[0], x[1]));
+    }
+}
+
+fn whole_numbers(samples: &mut Samples) {
+    type Binary = fn(Value, Value) -> Value;
+    const WHOLE: &[(&str, Binary)] = &[
+        ("add", |a, b| a + b),
+        ("subtract", |a, b| a - b),
+        ("multiply", |a, b| a * b),
+        ("minimum", |a, b| a.minimum(b)),
+        ("maximum", |a, b| a.maximum(b)),
+        ("select", |a, b| a.less(b).select(b, a)),
+    ];
+    let signed = |values: &[i32]| Tensor::from_i32([values.len()], values).ok();
+    for &(name, function) in WHOLE {
+        let inputs = vec![whole([4], &[1, 7, u32::MAX, 0]), whole([4], &[2, 7, 5, u32::MAX])];
+        samples.forward(name, "u32 wraps", inputs, Tolerance::EXACT, move |x| function(x[0], x[1]));
+        if let (Some(a), Some(b)) = (signed(&[-3, 7, i32::MAX, i32::MIN]), signed(&[2, -7, 5, -1])) {
+            samples.forward(name, "i32 wraps", vec![a, b], Tolerance::EXACT, move |x| function(x[0], x[1]));
+        }
+    }
+    let x = tensor([5], &[0.0, 1.9, 7.0, 65_536.5, 3e9]);
+    samples.forward("to_u32", "towards zero", vec![x], Tolerance::EXACT, |x| x[0].to_u32());
+    let x = tensor([5], &[-1.9, 1.9, 7.0, -65_536.5, 2e9]);
+    samples.forward("to_i32", "towards zero", vec![x], Tolerance::EXACT, |x| x[0].to_i32());
+    let x = whole([4], &[0, 1, 1 << 24, 77]);
+    samples.forward("to_f32", "from u32", vec![x.clone()], Tolerance::EXACT, |x| x[0].to_f32());
+    samples.forward("to_i32", "from u32", vec![x], Tolerance::EXACT, |x| x[0].to_i32());
+}
+
+fn random(samples: &mut Samples) {
+    // Bits must be the same everywhere, so any error is one too many.
+    let seed = whole([], &[12_345]);
+    samples.forward("random_bits", "odd size", vec![seed.clone()], Tolerance::EXACT, |x| {
+        x[0].random_bits(x[0].recorder().scalar_u32(3), x[0].recorder().scalar_u32(9), [3, 173])
+    });
+    samples.forward("unit_interval", "odd size", vec![seed], Tolerance::EXACT, |x| {
+        x[0].random_bits(x[0].recorder().scalar_u32(1), x[0].recorder().scalar_u32(2), [1025]).unit_interval()
+    });
+}
