@@ -6,7 +6,7 @@
 
 const WIDTH: u32 = 64u;
 const GROUP: u32 = 64u; // elements added up before they join the total
-const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum
+const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum, 3 sum of squares
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,
@@ -45,7 +45,7 @@ fn reduce_invocation(
         var value = start_value();
         let end = min(first + GROUP, parameters.reduced_count);
         for (var place = first; place < end; place++) {
-            value = join(value, input[start + reduced_offset(place)]);
+            value = join(value, prepared(input[start + reduced_offset(place)]));
         }
         total = join(total, value);
     }

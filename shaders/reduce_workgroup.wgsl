@@ -5,7 +5,7 @@
 // reduced_count / WIDTH * reduced_rank loop iterations; split longer reductions in two launches.
 
 const WIDTH: u32 = 256u; // a power of two
-const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum
+const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum, 3 sum of squares
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,
@@ -43,7 +43,7 @@ fn reduce_workgroup(
     let start = parameters.input_offset + kept_start(index);
     var value = start_value();
     for (var place = lane; place < parameters.reduced_count; place += WIDTH) {
-        value = join(value, input[start + reduced_offset(place)]);
+        value = join(value, prepared(input[start + reduced_offset(place)]));
     }
     partial[lane] = value;
     for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {

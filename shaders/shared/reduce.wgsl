@@ -23,15 +23,24 @@ fn reduced_offset(index: u32) -> u32 {
     return offset + rest * parameters.reduced_strides[0].x;
 }
 
+fn is_sum() -> bool {
+    return OPERATION == 0u || OPERATION == 3u;
+}
+
+// What is folded for one element.
+fn prepared(value: f32) -> f32 {
+    return select(value, value * value, OPERATION == 3u);
+}
+
 fn start_value() -> f32 {
-    if (OPERATION == 0u) {
+    if (is_sum()) {
         return 0.0;
     }
     return select(positive_infinity(), -positive_infinity(), OPERATION == 1u);
 }
 
 fn join(left: f32, right: f32) -> f32 {
-    if (OPERATION == 0u) {
+    if (is_sum()) {
         return left + right;
     }
     if (OPERATION == 1u) {
@@ -41,7 +50,7 @@ fn join(left: f32, right: f32) -> f32 {
 }
 
 fn finish(value: f32) -> f32 {
-    if (OPERATION == 0u) {
+    if (is_sum()) {
         return value * parameters.scale;
     }
     return value;

@@ -1,24 +1,23 @@
 //! A training step of a small classifier: two layers, cross entropy, SGD with momentum.
 
-use cpu_reference::philox::Philox;
 use nn_core::graph::{self, Graph};
-use nn_core::{DType, Device, Error, Session, StepScalar, Tensor, passes};
+use nn_core::{DType, Error, StepScalar, passes};
 
 /// The trained states of [`Mlp`].
-pub const PARAMETERS: [&str; 4] = ["hidden.weight", "hidden.bias", "head.weight", "head.bias"];
+pub(crate) const PARAMETERS: [&str; 4] = ["hidden.weight", "hidden.bias", "head.weight", "head.bias"];
 
 /// The sizes of a classifier of two layers.
 #[derive(Clone, Copy)]
-pub struct Mlp {
-    pub batch: usize,
-    pub inputs: usize,
-    pub hidden: usize,
-    pub classes: usize,
+pub(crate) struct Mlp {
+    pub(crate) batch: usize,
+    pub(crate) inputs: usize,
+    pub(crate) hidden: usize,
+    pub(crate) classes: usize,
 }
 
 impl Mlp {
     /// From the batch to the output `loss`.
-    pub fn forward(&self) -> Result<Graph, Error> {
+    pub(crate) fn forward(&self) -> Result<Graph, Error> {
         graph::trace(|trace| {
             let x = trace.input("x", DType::F32, [self.batch, self.inputs]);
             let targets = trace.input("targets", DType::U32, [self.batch]);
@@ -38,13 +37,13 @@ impl Mlp {
     }
 
     /// The whole training step.
-    pub fn step(&self) -> Result<Graph, Error> {
+    pub(crate) fn step(&self) -> Result<Graph, Error> {
         train(&self.forward()?, &PARAMETERS)
     }
 }
 
 /// Adds the gradients of `loss` and an update of each parameter by SGD with momentum 0.9.
-pub fn train(forward: &Graph, parameters: &[&str]) -> Result<Graph, Error> {
+pub(crate) fn train(forward: &Graph, parameters: &[&str]) -> Result<Graph, Error> {
     let graph = passes::differentiate(forward, "loss", parameters)?;
     let (mut graph, ()) = graph::extend(graph, |trace| {
         let rate = trace.step_scalar(StepScalar::LearningRate);
@@ -61,15 +60,4 @@ pub fn train(forward: &Graph, parameters: &[&str]) -> Result<Graph, Error> {
     // Nobody reads the gradients themselves, so they need not outlive the update.
     graph.outputs.retain(|(name, _)| !name.starts_with("gradient/"));
     Ok(graph)
-}
-
-/// A session with all `f32` states of a graph set to small random numbers, the same every time.
-pub fn session(device: &Device, graph: &Graph) -> Session {
-    let mut random = Philox::new(7, 0);
-    let mut session = Session::new(device);
-    for (name, kind) in graph.states() {
-        let values: Vec<f32> = (0..kind.shape.elements()).map(|_| 0.3 * random.normal() as f32).collect();
-        session.set_state(name, &Tensor::from_f32(kind.shape.clone(), &values).unwrap()).unwrap();
-    }
-    session
 }

@@ -4,7 +4,7 @@ use nn_core::Device;
 
 /// A GPU to test on: the best hardware, else any adapter. Without one the test prints that it is skipped, or fails
 /// where `WGRAD_REQUIRE_GPU=1` demands one.
-pub fn gpu() -> Option<Device> {
+pub(crate) fn gpu() -> Option<Device> {
     let any = || {
         let adapter = gpu_runtime::adapters().into_iter().next()?;
         Device::from_name(&format!("gpu:{}", adapter.name)).ok()

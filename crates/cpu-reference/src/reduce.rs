@@ -13,6 +13,8 @@ use crate::strided::{Dimensions, Strided};
 pub enum Reduction {
     /// The sum, times a scale: 1 for a sum, 1/n for a mean.
     Sum,
+    /// The sum of the squares, times the scale.
+    SumOfSquares,
     /// The largest element; NaN if there is one.
     Maximum,
     /// The smallest element; NaN if there is one.
@@ -56,6 +58,7 @@ pub fn reduce<T: Real>(
     };
     match operation {
         Reduction::Sum => views.fold::<Sum>(scale, output),
+        Reduction::SumOfSquares => views.fold::<SumOfSquares>(scale, output),
         Reduction::Maximum => views.fold::<Maximum>(scale, output),
         Reduction::Minimum => views.fold::<Minimum>(scale, output),
     }
@@ -72,6 +75,7 @@ trait Fold<T: Real> {
 }
 
 struct Sum;
+struct SumOfSquares;
 struct Maximum;
 struct Minimum;
 
@@ -81,6 +85,22 @@ impl<T: Real> Fold<T> for Sum {
     #[inline]
     fn step(carried: f64, value: T) -> f64 {
         carried + value.to_f64()
+    }
+    #[inline]
+    fn join(left: f64, right: f64) -> f64 {
+        left + right
+    }
+    fn finish(carried: f64, scale: f64) -> T {
+        T::from_f64(carried * scale)
+    }
+}
+
+impl<T: Real> Fold<T> for SumOfSquares {
+    type Carried = f64;
+    const START: f64 = 0.0;
+    #[inline]
+    fn step(carried: f64, value: T) -> f64 {
+        carried + value.to_f64() * value.to_f64()
     }
     #[inline]
     fn join(left: f64, right: f64) -> f64 {
@@ -292,6 +312,7 @@ mod tests {
             let nan = elements.iter().any(|value| value.is_nan());
             match operation {
                 Reduction::Sum => elements.iter().sum::<f64>() * scale,
+                Reduction::SumOfSquares => elements.iter().map(|value| value * value).sum::<f64>() * scale,
                 _ if nan => f64::NAN,
                 Reduction::Maximum => elements.iter().copied().fold(f64::NEG_INFINITY, f64::max),
                 Reduction::Minimum => elements.iter().copied().fold(f64::INFINITY, f64::min),
@@ -326,9 +347,13 @@ mod tests {
             let kept = Strided { sizes: kept_sizes, strides: kept_strides, offset: 2 };
             let reduced = Strided { sizes: reduced_sizes, strides: reduced_strides, offset: 1 };
             let mean = 1.0 / reduced.count() as f64;
-            for (operation, scale) in
-                [(Reduction::Sum, 1.0), (Reduction::Sum, mean), (Reduction::Maximum, 9.0), (Reduction::Minimum, 9.0)]
-            {
+            for (operation, scale) in [
+                (Reduction::Sum, 1.0),
+                (Reduction::Sum, mean),
+                (Reduction::SumOfSquares, mean),
+                (Reduction::Maximum, 9.0),
+                (Reduction::Minimum, 9.0),
+            ] {
                 let mut output = vec![T::ZERO; kept.count()];
                 reduce(operation, data, kept, reduced, scale, &mut output);
                 let expected = naive(operation, &exact, kept, reduced, scale);

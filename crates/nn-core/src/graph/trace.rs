@@ -283,6 +283,12 @@ impl Value {
         Trace { key: self.key, not_send: PhantomData }
     }
 
+    /// The name of the operator that made this value, if one did.
+    pub(crate) fn made_by(self) -> Option<&'static str> {
+        let name = |recording: &mut Recording| recording.graph.node(self.id.node).op().map(|op| op.name());
+        with(self.key, name).flatten()
+    }
+
     /// Element type and shape.
     pub fn kind(self) -> TensorType {
         let kind = with(self.key, |recording| recording.graph.kind_of(self.id).clone());

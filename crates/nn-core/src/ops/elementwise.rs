@@ -112,7 +112,7 @@ rows! {
         => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))];
     Real CLAMP "clamp"(a, low, high) 2 = "minimum_f32(maximum_f32({a}, {low}), {high})"
         => Number::lesser(Number::larger(a, low), high)
-        => |y, dy| [Some(a.greater_equal(low).select(a.less_equal(high).select(dy, dy.zeros_like()), dy.zeros_like())), None, None];
+        => |y, dy| [Some(a.greater(low).select(a.less(high).select(dy, dy.zeros_like()), dy.zeros_like())), None, None];
     Real ABS "abs"(a) 1 = "abs({a})" => a.abs() => |y, dy| [Some(dy * a.sign())];
     Real SIGN "sign"(a) 1 = "select(sign({a}), {a}, is_nan({a}))"
         => if a.is_nan() || a == 0.0 { a } else { a.signum() } => |y, dy| [None];
@@ -123,7 +123,8 @@ rows! {
     Real SQRT "sqrt"(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))];
     Real RSQRT "rsqrt"(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)];
     Real POW "pow"(a, b) 8 = "power({a}, {b})" => a.powf(b) => |y, dy| [
-        Some(dy * b * a.pow(b - 1.0)),
+        // x⁰ is 1 everywhere, at 0 too, where 0·0⁻¹ would be no number.
+        Some(b.equal(b.zeros_like()).select(dy.zeros_like(), dy * b * a.pow(b - 1.0))),
         Some(dy * a.equal(a.zeros_like()).select(a.zeros_like(), y * a.log()))
     ];
     Real SIN "sin"(a) 4 = "sin({a})" => a.sin() => |y, dy| [Some(dy * a.cos())];
@@ -142,7 +143,7 @@ rows! {
         => |y, dy| [Some(a.greater(a.zeros_like()).select(dy, dy * slope)), None];
     Real ELU "elu"(a, alpha) 6 = "select({a}, {alpha} * exp_minus_one({a}), {a} < 0.0)"
         => if a < 0.0 { alpha * a.exp_m1() } else { a }
-        => |y, dy| [Some(a.less(a.zeros_like()).select(dy * (y + alpha), dy)), None];
+        => |y, dy| [Some(a.less_equal(a.zeros_like()).select(dy * (y + alpha), dy)), None];
     Real GELU "gelu"(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
         => |y, dy| [Some(dy * gelu_slope(a))];
     Real GELU_TANH "gelu_tanh"(a) 14 = "gelu_by_tanh({a})"
@@ -412,7 +413,7 @@ methods! {
     minimum(other) = MINIMUM;
     /// The larger of two, element by element; NaN if either is. `torch.maximum`.
     maximum(other) = MAXIMUM;
-    /// Limits elements to `low..=high`; the gradient is 0 outside. `torch.clamp`.
+    /// Limits elements to `low..=high`; the gradient is 0 outside and at the limits. `torch.clamp`.
     clamp(low, high) = CLAMP;
     /// |x|; the gradient at 0 is 0. `torch.abs`.
     abs() = ABS;

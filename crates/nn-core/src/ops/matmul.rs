@@ -77,9 +77,13 @@ impl Op for Matmul {
 
     fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
         let (a, b, dy) = (backward.inputs[0], backward.inputs[1], backward.dy());
-        let da = apply(Matmul, &[dy, b.transpose()])[0];
-        let db = apply(Matmul, &[a.transpose(), dy])[0];
-        vec![Some(da), Some(db)]
+        // The gradient of an operand that is a transpose is computed as one, so that the operand below it (a weight)
+        // gets its gradient in its own order of elements.
+        let product = |operand: Value, left: Value, right: Value| match operand.made_by() {
+            Some("permute") => apply(Matmul, &[right.transpose(), left.transpose()])[0].transpose(),
+            _ => apply(Matmul, &[left, right])[0],
+        };
+        vec![Some(product(a, dy, b.transpose())), Some(product(b, a.transpose(), dy))]
     }
 
     fn kind(&self) -> OpKind<'_> {

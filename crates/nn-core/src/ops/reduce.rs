@@ -8,12 +8,13 @@ use crate::tensor::{DType, Layout, Shape, TensorType};
 use cpu_reference::{Extreme, Reduction, Strided};
 
 /// The operators of this family.
-pub(super) const NAMES: &[&str] = &["sum", "mean", "max", "min", "argmax", "argmin"];
+pub(super) const NAMES: &[&str] = &["sum", "mean", "sum_of_squares", "max", "min", "argmax", "argmin"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Sum,
     Mean,
+    SumOfSquares,
     Max,
     Min,
 }
@@ -65,6 +66,7 @@ impl Op for Reduce {
         match self.kind {
             Kind::Sum => "sum",
             Kind::Mean => "mean",
+            Kind::SumOfSquares => "sum_of_squares",
             Kind::Max => "max",
             Kind::Min => "min",
         }
@@ -88,7 +90,9 @@ impl Op for Reduce {
         let spread = |value: Value| value.reshape(shape.keep(&self.axes)).broadcast_to(shape.clone());
         let dx = match self.kind {
             Kind::Sum => spread(dy),
-            Kind::Mean => spread(dy * self.scale(&shape) as f32),
+            // Divided, since 1/n is rounded and n is not.
+            Kind::Mean => spread(dy / self.count(&shape) as f32),
+            Kind::SumOfSquares => spread(dy) * x * 2.0,
             // Equal extremes share the gradient evenly, as torch.amax does.
             Kind::Max | Kind::Min => {
                 let winners = x.equal(spread(y)).to_f32();
@@ -113,6 +117,7 @@ impl KernelOp for Reduce {
         let Split { kept, reduced } = split(layout, &self.axes);
         let operation = match self.kind {
             Kind::Sum | Kind::Mean => Reduction::Sum,
+            Kind::SumOfSquares => Reduction::SumOfSquares,
             Kind::Max => Reduction::Maximum,
             Kind::Min => Reduction::Minimum,
         };
@@ -134,6 +139,7 @@ impl KernelOp for Reduce {
             Kind::Sum | Kind::Mean => 0,
             Kind::Max => 1,
             Kind::Min => 2,
+            Kind::SumOfSquares => 3,
         };
         // A lone invocation per output reads neighbours' addresses together when outputs lie side by side.
         let side_by_side = kept.1.last() == Some(&1) && outputs >= 64;
@@ -269,6 +275,13 @@ impl Value {
         self.reduce(Kind::Mean, axes)
     }
 
+    /// The sum of squares over the given axes, which the result lacks. `torch.linalg.vector_norm(dim=axes) ** 2`.
+    #[track_caller]
+    pub fn sum_of_squares(self, axes: &[usize]) -> Value {
+        // Over no axes it is still a square.
+        if axes.is_empty() { self * self } else { self.reduce(Kind::SumOfSquares, axes) }
+    }
+
     /// The largest element over the given axes; NaN if there is one; equal extremes share the gradient. `torch.amax`.
     #[track_caller]
     pub fn max(self, axes: &[usize]) -> Value {
@@ -317,6 +330,9 @@ pub(super) fn add_samples(samples: &mut Samples) {
         let (a, b) = (axes.clone(), axes.clone());
         samples.smooth("sum", &label, vec![x.clone()], bound, move |x| x[0].sum(&a));
         samples.smooth("mean", &label, vec![x.clone()], bound, move |x| x[0].mean(&b));
+        let a = axes.clone();
+        let squares = Tolerance::sum(60, 4.0);
+        samples.smooth("sum_of_squares", &label, vec![x.clone()], squares, move |x| x[0].sum_of_squares(&a));
         let (a, b) = (axes.clone(), axes);
         samples.smooth("max", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].max(&a));
         samples.smooth("min", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].min(&b));
@@ -333,6 +349,8 @@ pub(super) fn add_samples(samples: &mut Samples) {
             let label = format!("[{rows}, {columns}] over axis {axis}");
             let bound = Tolerance::sum([rows, columns][axis], 2.0);
             samples.smooth("sum", &label, vec![x.clone()], bound, move |x| x[0].sum(&[axis]));
+            let squares = Tolerance::sum([rows, columns][axis], 4.0);
+            samples.smooth("sum_of_squares", &label, vec![x.clone()], squares, move |x| x[0].sum_of_squares(&[axis]));
             samples.forward("max", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].max(&[axis]));
             samples.forward("argmax", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].argmax(axis));
         }

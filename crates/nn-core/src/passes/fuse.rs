@@ -35,6 +35,9 @@ pub fn fuse(graph: &Graph, options: ScheduleOptions) -> Vec<Unit> {
             Some(OpKind::Elementwise(_)) => fusion.place(id),
         }
     }
+    if options.fuse {
+        fusion.sink();
+    }
     fusion.units.retain(|unit| !unit.is_empty());
     fusion.units
 }
@@ -126,7 +129,46 @@ impl Fusion<'_> {
         readers.all(|reader| reader.is_some_and(|reader| reader == id || members.contains(&reader)))
     }
 
-    /// How many buffers a group binds at most: distinct values read from outside, and values read outside.
+    /// Moves an operator to the one later group that reads it, if it can be computed there from a single value that
+    /// is stored in any case: the mask of a ReLU from its result. That saves storing it.
+    fn sink(&mut self) {
+        for (id, node) in self.graph.iter() {
+            let Some(OpKind::Elementwise(_)) = node.op_kind() else { continue };
+            let source = self.unit_of[&id];
+            let mut targets: Vec<Option<usize>> = self.readers[id.index()]
+                .iter()
+                .map(|reader| reader.and_then(|reader| self.unit_of.get(&reader).copied()))
+                .collect();
+            targets.dedup();
+            let [Some(target)] = targets[..] else { continue };
+            let elementwise = |member: &NodeId| {
+                matches!(self.graph.node(*member).op_kind(), Some(OpKind::Elementwise(_)))
+                    && self.shape(*member) == self.shape(id)
+            };
+            if target == source || !self.units[target].iter().all(elementwise) {
+                continue;
+            }
+            let stored = |input: &ValueId| {
+                let outside = |reader: &Option<NodeId>| {
+                    reader.is_none_or(|reader| reader != id && self.unit_of.get(&reader) != Some(&source))
+                };
+                !self.units[source].contains(&input.node) || self.readers[input.node.index()].iter().any(outside)
+            };
+            let values: Vec<&ValueId> =
+                node.inputs.iter().filter(|&&input| uniform(self.graph, input).is_none()).collect();
+            let mut moved = self.units[target].clone();
+            moved.push(id);
+            moved.sort_unstable();
+            if values.len() == 1 && stored(values[0]) && self.buffers(&moved) <= self.options.max_buffers {
+                self.units[source].retain(|&member| member != id);
+                self.units[target] = moved;
+                self.unit_of.insert(id, target);
+            }
+        }
+    }
+
+    /// How many buffers a group binds at most: distinct values read from outside, and values read outside. A state
+    /// that the group reads and replaces is one.
     fn buffers(&self, unit: &Unit) -> usize {
         let graph = self.graph;
         let mut read = BTreeSet::new();
@@ -145,6 +187,11 @@ impl Fusion<'_> {
             let outside = |reader: &Option<NodeId>| reader.is_none_or(|reader| !unit.contains(&reader));
             written += usize::from(self.readers[id.index()].iter().any(outside));
         }
-        read.len() + written
+        let replaced = graph.updates.iter().filter(|(name, value)| {
+            let is_state =
+                |root: &ValueId| matches!(&graph.node(root.node).kind, NodeKind::State(known) if known == name);
+            unit.contains(&value.node) && read.iter().any(is_state)
+        });
+        read.len() + written - replaced.count()
     }
 }

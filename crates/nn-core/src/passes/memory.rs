@@ -7,7 +7,7 @@ use super::views::Home;
 use crate::Error;
 use crate::graph::{Graph, NodeId, NodeKind, OpKind, ValueId, values_of};
 use crate::schedule::{Fused, Instruction, Launch, Operand, Place, Schedule, Slot, Source, Work};
-use crate::tensor::{DType, Layout};
+use crate::tensor::Layout;
 use std::collections::{HashMap, HashSet};
 
 /// Turns ordered units into a schedule.
@@ -45,7 +45,8 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
                         let alone = inputs.iter().filter(|other| other.place == input.place).count() == 1;
                         let unused = !in_place.contains(&Some(place));
                         let fits = input.layout.is_identity() && input.layout.shape == kind.shape;
-                        let like = (input.dtype == DType::F32) == (kind.dtype == DType::F32);
+                        // A kernel binds each buffer once, as one type.
+                        let like = input.dtype == kind.dtype;
                         matches!(input.place, Place::Slot(_))
                             && alone
                             && unused

@@ -39,6 +39,10 @@ fn used_nodes(graph: &Graph) -> Vec<bool> {
         used[value.node.index()] = true;
     }
     for (id, node) in graph.iter().rev() {
+        // A state that is written is kept even if nothing reads it.
+        if let NodeKind::State(name) = &node.kind {
+            used[id.index()] |= graph.updates.iter().any(|(updated, _)| updated == name);
+        }
         if used[id.index()] {
             node.inputs.iter().for_each(|input| used[input.node.index()] = true);
         }

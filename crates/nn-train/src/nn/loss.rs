@@ -1,0 +1,184 @@
+//! Losses, reduced as PyTorch's `reduction="mean"`, and per row.
+
+use nn_core::{Shape, Tensor, Value};
+use std::fmt;
+
+/// What a model is trained to make small.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Logits `(rows, classes)` against class indices. `torch.nn.CrossEntropyLoss`.
+    CrossEntropy,
+    /// Logits against numbers in 0..=1, or one logit a row against two classes. `torch.nn.BCEWithLogitsLoss`.
+    BinaryCrossEntropy,
+    /// The squared difference. `torch.nn.MSELoss`.
+    Mse,
+    /// The absolute difference. `torch.nn.L1Loss`.
+    L1,
+    /// Half the squared difference up to `delta`, linear beyond. `torch.nn.HuberLoss`.
+    Huber {
+        /// Where the parabola ends; above 0.
+        delta: f32,
+    },
+    /// The squared difference from 1 for the class of the row and 0 for the others, averaged over all.
+    /// `torch.nn.MSELoss` against `torch.nn.functional.one_hot`.
+    MseOneHot,
+}
+
+/// What the targets of a data set are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetKind {
+    /// One class index a row.
+    Classes {
+        /// The number of classes.
+        count: usize,
+    },
+    /// So many numbers a row.
+    Values {
+        /// How many.
+        width: usize,
+    },
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TargetKind::Classes { count } => write!(formatter, "{count} classes"),
+            TargetKind::Values { width } => write!(formatter, "{width} values a row"),
+        }
+    }
+}
+
+impl Loss {
+    /// The name in configurations.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Loss::CrossEntropy => "cross_entropy",
+            Loss::BinaryCrossEntropy => "binary_cross_entropy",
+            Loss::Mse => "mse",
+            Loss::L1 => "l1",
+            Loss::Huber { .. } => "huber",
+            Loss::MseOneHot => "mse_one_hot",
+        }
+    }
+
+    /// Whether an output `(rows, …)` of a model can be compared with such targets by this loss.
+    ///
+    /// # Errors
+    /// What doesn't fit and what to do, for the user.
+    pub fn check(&self, output: &Shape, targets: TargetKind) -> Result<(), String> {
+        let name = self.name();
+        let width: usize = output.iter().skip(1).product();
+        match (self, targets) {
+            (Loss::Huber { delta }, _) if delta.is_nan() || *delta <= 0.0 => {
+                Err(format!("the loss huber needs a delta above 0, not {delta}"))
+            }
+            (Loss::CrossEntropy | Loss::MseOneHot, TargetKind::Values { .. }) => {
+                Err(format!("the loss {name} needs class targets, but the data has {targets}; use mse, l1 or huber"))
+            }
+            (Loss::Mse | Loss::L1 | Loss::Huber { .. }, TargetKind::Classes { .. }) => Err(format!(
+                "the loss {name} needs number targets, but the data has {targets}; use cross_entropy or mse_one_hot"
+            )),
+            (Loss::CrossEntropy | Loss::MseOneHot, TargetKind::Classes { count }) => {
+                if output.rank() == 2 && width >= count {
+                    return Ok(());
+                }
+                Err(format!(
+                    "the data has {count} classes, so the model's output must be [rows, {count}], but it is {output}"
+                ))
+            }
+            (Loss::BinaryCrossEntropy, TargetKind::Classes { count }) if count > 2 => {
+                Err(format!("the loss {name} is for two classes, but the data has {count}; use cross_entropy"))
+            }
+            (Loss::BinaryCrossEntropy, TargetKind::Classes { .. }) if width != 1 => Err(format!(
+                "the loss {name} needs one logit a row for class targets, but the model's output is {output}"
+            )),
+            (_, TargetKind::Values { width: wanted }) if width != wanted || output.rank() == 0 => Err(format!(
+                "the data has {targets}, but the model's output {output} has {width}; they must be as many"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The loss of each row, `(rows)`: the mean over the row's elements. `output` is `(rows, …)`. The targets are
+    /// `u32 (rows)` for the losses over classes, else `f32` of as many elements as `output`.
+    #[track_caller]
+    pub fn per_row(&self, output: Value, targets: Value) -> Value {
+        let elements = self.elements(output, targets);
+        let axes: Vec<usize> = (1..elements.shape().rank()).collect();
+        elements.mean(&axes)
+    }
+
+    /// The mean loss, a scalar: over rows and their elements alike, as PyTorch's `reduction="mean"`.
+    #[track_caller]
+    pub fn mean(&self, output: Value, targets: Value) -> Value {
+        self.elements(output, targets).mean_all()
+    }
+
+    /// The loss before any reduction.
+    #[track_caller]
+    fn elements(&self, output: Value, targets: Value) -> Value {
+        match *self {
+            Loss::CrossEntropy => cross_entropy(output, targets),
+            Loss::BinaryCrossEntropy => binary_cross_entropy_with_logits(output, targets.reshape(output.shape())),
+            Loss::Mse => mse(output, targets.reshape(output.shape())),
+            Loss::L1 => l1(output, targets.reshape(output.shape())),
+            Loss::Huber { delta } => huber(output, targets.reshape(output.shape()), delta),
+            Loss::MseOneHot => {
+                let classes = output.shape().last().copied().unwrap_or(1);
+                mse(output, one_hot(targets, classes))
+            }
+        }
+    }
+}
+
+/// `u32` class indices `(rows)` as `f32 (rows, classes)`: 1 at the index, else 0. `torch.nn.functional.one_hot`.
+#[track_caller]
+pub fn one_hot(indices: Value, classes: usize) -> Value {
+    let numbers: Vec<u32> = (0..classes).map(|class| class as u32).collect();
+    let trace = indices.recorder();
+    match Tensor::from_u32([1, classes], &numbers) {
+        Ok(numbers) => indices.reshape([indices.shape().elements(), 1]).equal(trace.constant(&numbers)).to_f32(),
+        Err(error) => {
+            trace.fail("one_hot", error.to_string());
+            indices
+        }
+    }
+}
+
+/// The cross-entropy of logits `(…, classes)` against `u32` class indices `(…)`, one loss each.
+/// `torch.nn.functional.cross_entropy(reduction="none")`.
+#[track_caller]
+pub fn cross_entropy(logits: Value, classes: Value) -> Value {
+    logits.cross_entropy(classes)
+}
+
+/// The cross-entropy of logits against numbers in 0..=1 of the same shape, element by element; finite for any logit.
+/// `torch.nn.functional.binary_cross_entropy_with_logits(reduction="none")`.
+#[track_caller]
+pub fn binary_cross_entropy_with_logits(logits: Value, targets: Value) -> Value {
+    // −y·log σ(x) − (1−y)·log(1−σ(x)) = softplus(x) − x·y
+    logits.softplus() - logits * targets
+}
+
+/// The squared difference, element by element. `torch.nn.functional.mse_loss(reduction="none")`.
+#[track_caller]
+pub fn mse(output: Value, targets: Value) -> Value {
+    let difference = output - targets;
+    difference * difference
+}
+
+/// The absolute difference, element by element. `torch.nn.functional.l1_loss(reduction="none")`.
+#[track_caller]
+pub fn l1(output: Value, targets: Value) -> Value {
+    (output - targets).abs()
+}
+
+/// ½d² where |d| ≤ `delta`, else `delta`·(|d| − ½`delta`), element by element.
+/// `torch.nn.functional.huber_loss(reduction="none")`.
+#[track_caller]
+pub fn huber(output: Value, targets: Value, delta: f32) -> Value {
+    let difference = output - targets;
+    let size = difference.abs();
+    // A difference of NaN is not below delta and stays NaN in the other branch.
+    size.less_equal(delta).select(difference * difference * 0.5, (size - 0.5 * delta) * delta)
+}

@@ -1,0 +1,104 @@
+//! From a function over a scope to a program with its states in a session: the functional face.
+
+use crate::Error;
+use crate::nn::Init;
+use crate::optim::{Optimizer, clip_gradients};
+use crate::scope::{Declarations, Scope, trace_model};
+use nn_core::run::Executable;
+use nn_core::{DType, Session, Shape, Tensor, TensorType, passes};
+
+/// A program, and what its model declared.
+pub struct Compiled {
+    /// The program, to run in the session that it was compiled in.
+    pub program: Executable,
+    /// Parameters and other states; the session keeps them by name.
+    pub declarations: Declarations,
+}
+
+/// Traces a function and compiles it. States that the session does not keep yet are begun by `seed`; others stay as
+/// they are, so that programs share them by name.
+///
+/// ```
+/// use nn_core::{DType, Device, Input, Session, StepScalars};
+/// use nn_train::{Layer, compile, nn::Linear};
+///
+/// let mut session = Session::new(&Device::cpu());
+/// let mut compiled = compile(&mut session, false, 0, |s| {
+///     let x = s.input("x", DType::F32, [2, 3]);
+///     let y = s.scope("layer", |s| Linear::new(3, 1).forward(s, x));
+///     s.output("y", y);
+///     Ok(())
+/// })?;
+/// session.run(&mut compiled.program, &[("x", Input::F32(&[0.0; 6]))], StepScalars::default())?;
+/// assert_eq!(session.output(&mut compiled.program, "y")?.shape().to_vec(), [2, 1]);
+/// # Ok::<(), nn_train::Error>(())
+/// ```
+///
+/// # Errors
+/// If shapes don't fit, a state is kept with another shape, or the program does not fit the device.
+pub fn compile(
+    session: &mut Session,
+    training: bool,
+    seed: u64,
+    function: impl FnOnce(&mut Scope) -> Result<(), nn_core::Error>,
+) -> Result<Compiled, Error> {
+    let (graph, declarations) = trace_model(training, function)?;
+    begin(session, &declarations, seed)?;
+    Ok(Compiled { program: session.compile(&graph)?, declarations })
+}
+
+/// Traces a function in training mode, adds gradients of its scalar output `loss`, clipping to `clip_norm` if given,
+/// and the optimiser's update of every parameter that `trains` by name; then as [`compile`]. The program has the
+/// outputs of the function and `gradient_norm`.
+///
+/// # Errors
+/// As [`compile`]; also if there is no output `loss`, or no gradient reaches a parameter: all such are named.
+pub fn compile_training(
+    session: &mut Session,
+    seed: u64,
+    optimizer: &Optimizer,
+    clip_norm: Option<f64>,
+    trains: impl Fn(&str) -> bool,
+    function: impl FnOnce(&mut Scope) -> Result<(), nn_core::Error>,
+) -> Result<Compiled, Error> {
+    let (graph, declarations) = trace_model(true, function)?;
+    let chosen = declarations.parameters().filter(|declaration| trains(&declaration.name));
+    let parameters: Vec<(String, Shape)> =
+        chosen.map(|declaration| (declaration.name.clone(), declaration.shape.clone())).collect();
+    if parameters.is_empty() {
+        return Err(Error::Setting(match declarations.parameters().next() {
+            Some(_) => "every parameter is frozen: there is nothing to train".into(),
+            None => "the model has no parameters: there is nothing to train".into(),
+        }));
+    }
+    let names: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
+    let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut graph = passes::differentiate(&graph, "loss", &borrowed)?;
+    if let Some(max_norm) = clip_norm {
+        graph = clip_gradients(graph, &names, max_norm)?;
+    }
+    let (graph, states) = optimizer.apply(graph, &parameters)?;
+    begin(session, &declarations, seed)?;
+    for state in states {
+        if !keeps(session, &state.name) {
+            session.set_state(&state.name, &Tensor::zeros(TensorType::new(DType::F32, state.shape)))?;
+        }
+    }
+    Ok(Compiled { program: session.compile(&graph)?, declarations })
+}
+
+fn keeps(session: &Session, name: &str) -> bool {
+    session.states().iter().any(|(known, _)| known == name)
+}
+
+/// Sets the states that the session does not keep yet.
+pub(super) fn begin(session: &mut Session, declarations: &Declarations, seed: u64) -> Result<(), Error> {
+    for declaration in declarations.iter() {
+        if !keeps(session, &declaration.name) {
+            let init: &Init = &declaration.init;
+            let values = init.values(&declaration.shape, seed, &declaration.name);
+            session.set_state(&declaration.name, &Tensor::from_f32(declaration.shape.clone(), &values)?)?;
+        }
+    }
+    Ok(())
+}

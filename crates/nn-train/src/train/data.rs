@@ -1,0 +1,192 @@
+//! What the trainer needs of a data set, and a data set in memory.
+
+use crate::Error;
+use crate::nn::TargetKind;
+
+/// The targets of a data set, for all rows.
+#[derive(Clone, Copy, Debug)]
+pub enum TargetsRef<'a> {
+    /// One class a row.
+    Classes {
+        /// The class of each row, below `count`.
+        labels: &'a [u32],
+        /// The number of classes.
+        count: usize,
+    },
+    /// Numbers, `width` a row, in row-major order.
+    Values {
+        /// `rows · width` numbers.
+        values: &'a [f32],
+        /// How many a row.
+        width: usize,
+    },
+}
+
+impl TargetsRef<'_> {
+    /// What kind of targets they are.
+    pub fn kind(&self) -> TargetKind {
+        match *self {
+            TargetsRef::Classes { count, .. } => TargetKind::Classes { count },
+            TargetsRef::Values { width, .. } => TargetKind::Values { width },
+        }
+    }
+}
+
+/// A data set: samples of one shape, with targets.
+pub trait Data {
+    /// The number of samples.
+    fn rows(&self) -> usize;
+
+    /// The sizes of one sample, such as `[64]` or `[1, 28, 28]`.
+    fn sample_shape(&self) -> &[usize];
+
+    /// The targets of all rows.
+    fn targets(&self) -> TargetsRef<'_>;
+
+    /// Appends the samples of these rows to `inputs`, one after the other.
+    fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>);
+}
+
+/// A data set in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayData {
+    inputs: Vec<f32>,
+    sample_shape: Vec<usize>,
+    sample_size: usize,
+    targets: Targets,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Targets {
+    Classes { labels: Vec<u32>, count: usize },
+    Values { values: Vec<f32>, width: usize },
+}
+
+impl ArrayData {
+    /// Samples, one after the other, with a class each.
+    ///
+    /// # Errors
+    /// If the sizes don't fit each other or a class is not below `count`.
+    pub fn with_classes(
+        inputs: Vec<f32>,
+        sample_shape: impl Into<Vec<usize>>,
+        labels: Vec<u32>,
+        count: usize,
+    ) -> Result<ArrayData, Error> {
+        ArrayData::new(inputs, sample_shape.into(), Targets::Classes { labels, count })
+    }
+
+    /// Samples, one after the other, with `width` numbers each as targets.
+    ///
+    /// # Errors
+    /// If the sizes don't fit each other.
+    pub fn with_values(
+        inputs: Vec<f32>,
+        sample_shape: impl Into<Vec<usize>>,
+        values: Vec<f32>,
+        width: usize,
+    ) -> Result<ArrayData, Error> {
+        ArrayData::new(inputs, sample_shape.into(), Targets::Values { values, width })
+    }
+
+    fn new(inputs: Vec<f32>, sample_shape: Vec<usize>, targets: Targets) -> Result<ArrayData, Error> {
+        let sample_size: usize = sample_shape.iter().product();
+        if sample_size == 0 || !inputs.len().is_multiple_of(sample_size) {
+            return Err(Error::Data(format!(
+                "{} input values are not a whole number of samples of shape {sample_shape:?}",
+                inputs.len()
+            )));
+        }
+        let data = ArrayData { inputs, sample_shape, sample_size, targets };
+        check_targets(&data, "the data")?;
+        Ok(data)
+    }
+}
+
+impl Data for ArrayData {
+    fn rows(&self) -> usize {
+        self.inputs.len() / self.sample_size
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        &self.sample_shape
+    }
+
+    fn targets(&self) -> TargetsRef<'_> {
+        match &self.targets {
+            Targets::Classes { labels, count } => TargetsRef::Classes { labels, count: *count },
+            Targets::Values { values, width } => TargetsRef::Values { values, width: *width },
+        }
+    }
+
+    fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>) {
+        for row in rows {
+            inputs.extend_from_slice(&self.inputs[row * self.sample_size..(row + 1) * self.sample_size]);
+        }
+    }
+}
+
+/// Checks a data set as a whole, so that a fault is found before the first step. `what` names it in messages.
+pub(super) fn check(data: &dyn Data, what: &str) -> Result<(), Error> {
+    if data.rows() == 0 {
+        return Err(Error::Data(format!("{what} has no rows; nothing can be learned or measured from it")));
+    }
+    check_targets(data, what)?;
+    let size: usize = data.sample_shape().iter().product();
+    let rows: Vec<usize> = (0..data.rows()).collect();
+    let mut inputs = Vec::new();
+    for rows in rows.chunks(256) {
+        inputs.clear();
+        data.batch(rows, &mut inputs);
+        if inputs.len() != rows.len() * size {
+            let (found, wanted) = (inputs.len(), rows.len() * size);
+            return Err(Error::Data(format!(
+                "{what} gave {found} input values for {} rows, expected {wanted}",
+                rows.len()
+            )));
+        }
+        if let Some(place) = inputs.iter().position(|value| !value.is_finite()) {
+            let (row, column) = (rows[place / size], place % size);
+            let value = inputs[place];
+            return Err(Error::Data(format!(
+                "{what} has {value} in row {row}, at input value {column} (both counted from 0); remove or repair the row"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_targets(data: &dyn Data, what: &str) -> Result<(), Error> {
+    let rows = data.rows();
+    let mismatch = |found: usize, wanted: usize| {
+        Err(Error::Data(format!("{what} has {rows} rows, so it needs {wanted} target values, but it has {found}")))
+    };
+    match data.targets() {
+        TargetsRef::Classes { labels, count } => {
+            if labels.len() != rows {
+                return mismatch(labels.len(), rows);
+            }
+            match labels.iter().position(|&label| label as usize >= count) {
+                Some(row) => Err(Error::Data(format!(
+                    "{what} has class {} in row {row} (counted from 0), but there are {count} classes: they must be 0 to {}",
+                    labels[row],
+                    count.saturating_sub(1)
+                ))),
+                None => Ok(()),
+            }
+        }
+        TargetsRef::Values { values, width } => {
+            if width == 0 || values.len() != rows * width {
+                return mismatch(values.len(), rows * width.max(1));
+            }
+            match values.iter().position(|value| !value.is_finite()) {
+                Some(place) => Err(Error::Data(format!(
+                    "{what} has the target {} in row {} (counted from 0); remove or repair the row",
+                    values[place],
+                    place / width
+                ))),
+                None => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Tensor files in the safetensors format: written whole or not at all, read with care.
+
+use crate::Error;
+use nn_core::Tensor;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes `f32` tensors by name, with one entry of metadata. The file is written beside its place and renamed, so
+/// that `path` holds the old file or the whole new one whatever happens.
+///
+/// # Errors
+/// If a tensor is not `f32`, or the file cannot be written.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> Result<(), Error> {
+    let mut bytes = Vec::with_capacity(tensors.len());
+    for (_, tensor) in tensors {
+        bytes.push(tensor.as_f32()?.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    }
+    let unfit = |error| Error::file(path, format!("the tensors cannot be put into a safetensors file: {error}"));
+    let mut views = Vec::with_capacity(tensors.len());
+    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
+        let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).map_err(unfit)?;
+        views.push((name.as_str(), view));
+    }
+    // One entry only: the order of several would change from run to run.
+    let metadata = HashMap::from([(metadata.0.to_string(), metadata.1.to_string())]);
+    let content = safetensors::serialize(views, Some(metadata)).map_err(unfit)?;
+    write_whole(path, &content).map_err(|error| {
+        Error::file(path, format!("the file cannot be written: {error}; check the folder and its space"))
+    })
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let name = path.file_name().ok_or_else(|| std::io::Error::other("the path names no file"))?;
+    let temporary = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(content)?;
+        // The name must not appear before the content is on the disk.
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        // The error at hand matters more than one while tidying up.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// What a safetensors file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorFile {
+    /// The tensors by name, in the order of their names.
+    pub tensors: Vec<(String, Tensor)>,
+    /// The entries of its metadata.
+    pub metadata: HashMap<String, String>,
+}
+
+/// Reads tensors by name as `f32`; `f16` and `bf16` are converted, exactly.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or holds tensors of other element types: all such are named.
+pub fn read_tensors(path: &Path) -> Result<TensorFile, Error> {
+    let content =
+        std::fs::read(path).map_err(|error| Error::file(path, format!("the file cannot be read: {error}")))?;
+    let damaged = |error| {
+        Error::file(path, format!("this is no whole safetensors file ({error}); it is damaged or of another format"))
+    };
+    let file = SafeTensors::deserialize(&content).map_err(damaged)?;
+    let (_, header) = SafeTensors::read_metadata(&content).map_err(damaged)?;
+    let mut tensors = Vec::new();
+    let mut unfit = Vec::new();
+    for (name, view) in file.tensors() {
+        match to_f32(&view) {
+            Some(values) => tensors.push((name, Tensor::from_f32(view.shape().to_vec(), &values)?)),
+            None => unfit.push(format!("`{name}` is {}", view.dtype())),
+        }
+    }
+    if !unfit.is_empty() {
+        unfit.sort();
+        return Err(Error::file(path, format!("only F32, F16 and BF16 tensors can be read, but {}", unfit.join(", "))));
+    }
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(TensorFile { tensors, metadata: header.metadata().clone().unwrap_or_default() })
+}
+
+fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let halves = || view.data().as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes));
+    match view.dtype() {
+        Dtype::F32 => Some(view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
+        Dtype::F16 => Some(halves().map(f16_to_f32).collect()),
+        Dtype::BF16 => Some(halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+        _ => None,
+    }
+}
+
+/// IEEE 754 half precision to single precision, exact for every number.
+fn f16_to_f32(bits: u16) -> f32 {
+    let sign = u32::from(bits >> 15) << 31;
+    let exponent = u32::from(bits >> 10) & 0x1f;
+    let fraction = u32::from(bits) & 0x3ff;
+    let magnitude = match exponent {
+        // Subnormal: fraction · 2⁻²⁴.
+        0 => (fraction as f32 * (1.0 / 16_777_216.0)).to_bits(),
+        0x1f => 0x7f80_0000 | (fraction << 13),
+        _ => ((exponent + 112) << 23) | (fraction << 13),
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_is_converted_exactly() {
+        // From the tables of IEEE 754 binary16.
+        let known = [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x03ff, 6.097_555e-5),
+            (0x0400, 6.103_515_6e-5),
+            (0x3555, 0.333_251_95),
+            (0x7c00, f32::INFINITY),
+            (0xfc00, f32::NEG_INFINITY),
+        ];
+        for (bits, value) in known {
+            assert_eq!(f16_to_f32(bits), value, "{bits:#x}");
+        }
+        assert!(f16_to_f32(0x7e00).is_nan());
+        assert!(f16_to_f32(0x8000).is_sign_negative());
+    }
+}

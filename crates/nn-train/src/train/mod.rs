@@ -1,0 +1,21 @@
+//! Training: data, the trainer and its loop, evaluation, metrics, checkpoints.
+
+mod batches;
+mod checkpoint;
+mod compile;
+mod data;
+mod evaluate;
+mod files;
+mod fit;
+pub mod metrics;
+mod observer;
+mod trainer;
+
+pub use batches::Order;
+pub use compile::{Compiled, compile, compile_training};
+pub use data::{ArrayData, Data, TargetsRef};
+pub use evaluate::Evaluation;
+pub use files::{TensorFile, read_tensors, write_tensors};
+pub use fit::FitReport;
+pub use observer::{EvalReport, Observer, StepReport};
+pub use trainer::Trainer;

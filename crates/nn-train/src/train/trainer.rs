@@ -1,0 +1,339 @@
+//! The trainer: its settings, its session, and the programs it compiles for each batch size.
+
+use super::batches::Order;
+use super::compile::{begin, compile, compile_training};
+use super::evaluate::measure;
+use crate::Error;
+use crate::nn::{Layer, Loss, TargetKind};
+use crate::optim::{Adam, Optimizer, Schedule};
+use crate::scope::{Declarations, Scope, trace_model};
+use nn_core::run::Executable;
+use nn_core::{DType, Device, Session, StepScalars, Value};
+use std::collections::HashMap;
+
+/// Trains one model on one device. Settings are chained; then [`Trainer::fit`], [`Trainer::evaluate`],
+/// [`Trainer::predict`], [`Trainer::save`].
+///
+/// The same model, data, seed, settings and device give the same bits.
+pub struct Trainer {
+    pub(super) model: Box<dyn Layer>,
+    pub(super) settings: Settings,
+    pub(super) built: Option<Built>,
+    programs: HashMap<ProgramKey, Executable>,
+    /// Steps taken in all.
+    pub(super) step: u32,
+    /// How many steps had been taken when the run that is under way began.
+    pub(super) run_start: u32,
+}
+
+pub(super) struct Settings {
+    pub(super) loss: Loss,
+    pub(super) optimizer: Optimizer,
+    pub(super) schedule: Schedule,
+    device: Option<Device>,
+    pub(super) seed: u64,
+    pub(super) batch_size: usize,
+    pub(super) length: Length,
+    pub(super) order: Order,
+    clip_norm: Option<f64>,
+    frozen: Vec<String>,
+    pub(super) evaluate_every: Option<u32>,
+    pub(super) evaluation_batches: Option<usize>,
+    pub(super) allow_non_finite: bool,
+}
+
+/// How long a run is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Length {
+    Epochs(u32),
+    Steps(u32),
+}
+
+/// What exists once the shape of a sample is known.
+pub(super) struct Built {
+    pub(super) sample_shape: Vec<usize>,
+    pub(super) declarations: Declarations,
+    pub(super) session: Session,
+}
+
+/// What decides a program, the model and the settings apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ProgramKey {
+    pub(super) rows: usize,
+    pub(super) purpose: Purpose,
+}
+
+/// What a program is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    Training(TargetKind),
+    Evaluation(TargetKind),
+    Prediction,
+}
+
+impl Trainer {
+    /// A trainer with the loss cross-entropy, Adam at 1e-3, device `auto`, seed 0, batches of 32, and one epoch.
+    pub fn new(model: impl Layer + 'static) -> Trainer {
+        let settings = Settings {
+            loss: Loss::CrossEntropy,
+            optimizer: Adam::new(1e-3).into(),
+            schedule: Schedule::Constant,
+            device: None,
+            seed: 0,
+            batch_size: 32,
+            length: Length::Epochs(1),
+            order: Order::Shuffled,
+            clip_norm: None,
+            frozen: Vec::new(),
+            evaluate_every: None,
+            evaluation_batches: None,
+            allow_non_finite: false,
+        };
+        let programs = HashMap::new();
+        Trainer { model: Box::new(model), settings, built: None, programs, step: 0, run_start: 0 }
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Trainer {
+        change(&mut self.settings);
+        // What was compiled may follow the old settings.
+        self.programs.clear();
+        self
+    }
+
+    /// What to make small.
+    #[must_use]
+    pub fn loss(self, loss: Loss) -> Trainer {
+        self.set(|settings| settings.loss = loss)
+    }
+
+    /// How to change the parameters.
+    #[must_use]
+    pub fn optimizer(self, optimizer: impl Into<Optimizer>) -> Trainer {
+        self.set(|settings| settings.optimizer = optimizer.into())
+    }
+
+    /// How the learning rate changes over a run.
+    #[must_use]
+    pub fn schedule(self, schedule: Schedule) -> Trainer {
+        self.set(|settings| settings.schedule = schedule)
+    }
+
+    /// Where to compute. To be set before the first [`Trainer::build`] or [`Trainer::fit`].
+    #[must_use]
+    pub fn device(self, device: Device) -> Trainer {
+        self.set(|settings| settings.device = Some(device))
+    }
+
+    /// The seed of initial parameters, shuffling and dropout. To be set before the first [`Trainer::build`] or
+    /// [`Trainer::fit`].
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Trainer {
+        self.set(|settings| settings.seed = seed)
+    }
+
+    /// How many rows each step takes; the last step of an epoch takes what is left.
+    #[must_use]
+    pub fn batch_size(self, batch_size: usize) -> Trainer {
+        self.set(|settings| settings.batch_size = batch_size)
+    }
+
+    /// A run takes each row so many times.
+    #[must_use]
+    pub fn epochs(self, epochs: u32) -> Trainer {
+        self.set(|settings| settings.length = Length::Epochs(epochs))
+    }
+
+    /// A run takes so many steps.
+    #[must_use]
+    pub fn steps(self, steps: u32) -> Trainer {
+        self.set(|settings| settings.length = Length::Steps(steps))
+    }
+
+    /// In which order rows are taken.
+    #[must_use]
+    pub fn order(self, order: Order) -> Trainer {
+        self.set(|settings| settings.order = order)
+    }
+
+    /// Scales gradients so that their norm together is at most this. `torch.nn.utils.clip_grad_norm_`.
+    #[must_use]
+    pub fn clip_norm(self, max_norm: f64) -> Trainer {
+        self.set(|settings| settings.clip_norm = Some(max_norm))
+    }
+
+    /// Leaves the parameters whose names begin with `prefix` as they are. Can be called several times.
+    #[must_use]
+    pub fn freeze(self, prefix: &str) -> Trainer {
+        self.set(|settings| settings.frozen.push(prefix.to_string()))
+    }
+
+    /// Evaluates the validation data each time so many steps are done; the default is after each epoch. It is
+    /// evaluated at the end of a run in any case.
+    #[must_use]
+    pub fn evaluate_every(self, steps: u32) -> Trainer {
+        self.set(|settings| settings.evaluate_every = Some(steps))
+    }
+
+    /// Evaluates at most so many batches of the validation data during [`Trainer::fit`].
+    #[must_use]
+    pub fn evaluation_batches(self, batches: usize) -> Trainer {
+        self.set(|settings| settings.evaluation_batches = Some(batches))
+    }
+
+    /// Whether to go on when the loss is NaN or infinite, instead of stopping with an error.
+    #[must_use]
+    pub fn allow_non_finite(self, allow: bool) -> Trainer {
+        self.set(|settings| settings.allow_non_finite = allow)
+    }
+
+    /// How many steps were taken in all.
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// What the model keeps; empty before it is built.
+    pub fn declarations(&self) -> Declarations {
+        self.built.as_ref().map(|built| built.declarations.clone()).unwrap_or_default()
+    }
+
+    /// The name of the device, once the model is built.
+    pub fn device_name(&self) -> Option<String> {
+        self.built.as_ref().map(|built| built.session.device().name())
+    }
+
+    /// The session that keeps the parameters, once the model is built.
+    pub fn session(&self) -> Option<&Session> {
+        self.built.as_ref().map(|built| &built.session)
+    }
+
+    /// Opens the device and sets the initial parameters for samples of this shape, without the batch dimension.
+    /// [`Trainer::fit`] does it by itself; it is needed before [`Trainer::load`]. Again with the same shape it does
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the model does not fit the shape, `freeze` names no parameter, or the model was built for another shape.
+    pub fn build(&mut self, sample_shape: &[usize]) -> Result<(), Error> {
+        if self.settings.batch_size == 0 {
+            return Err(Error::Setting("the batch size is 0; it must be at least 1".into()));
+        }
+        self.settings.optimizer.check()?;
+        if let Some(built) = &self.built {
+            if built.sample_shape == sample_shape {
+                return Ok(());
+            }
+            return Err(Error::Data(format!(
+                "the samples have shape {sample_shape:?}, but the model was built for {:?}",
+                built.sample_shape
+            )));
+        }
+        let key = ProgramKey { rows: self.settings.batch_size, purpose: Purpose::Prediction };
+        let (_, declarations) = trace_model(false, |s| self.trace(s, sample_shape, key))?;
+        for prefix in &self.settings.frozen {
+            if !declarations.parameters().any(|parameter| parameter.name.starts_with(prefix)) {
+                let names: Vec<&str> = declarations.parameters().map(|parameter| parameter.name.as_str()).collect();
+                let names = names.join(", ");
+                return Err(Error::Setting(format!("freeze({prefix:?}) names no parameter; the model has {names}")));
+            }
+        }
+        let device = self.settings.device.clone().unwrap_or_else(Device::auto);
+        let mut session = Session::new(&device);
+        begin(&mut session, &declarations, self.settings.seed)?;
+        self.built = Some(Built { sample_shape: sample_shape.to_vec(), declarations, session });
+        Ok(())
+    }
+
+    /// Records the model and what the purpose needs on top.
+    fn trace(&self, s: &mut Scope, sample_shape: &[usize], key: ProgramKey) -> Result<(), nn_core::Error> {
+        let sizes: Vec<usize> = std::iter::once(key.rows).chain(sample_shape.iter().copied()).collect();
+        let inputs = s.input("inputs", DType::F32, sizes);
+        let output = self.model.forward(s, inputs);
+        if output.shape().first() != Some(&key.rows) {
+            let (rows, shape) = (key.rows, output.shape());
+            let message =
+                format!("the model's output has shape {shape}; its first dimension must be the batch ({rows})");
+            return Err(nn_core::Error::Usage(message));
+        }
+        let loss = self.settings.loss;
+        let compare = |s: &mut Scope, kind| -> Result<Value, nn_core::Error> {
+            loss.check(&output.shape(), kind).map_err(nn_core::Error::Usage)?;
+            let targets = match kind {
+                TargetKind::Classes { .. } if loss != Loss::BinaryCrossEntropy => {
+                    s.input("targets", DType::U32, [key.rows])
+                }
+                TargetKind::Classes { .. } => s.input("targets", DType::F32, [key.rows]),
+                TargetKind::Values { width } => s.input("targets", DType::F32, [key.rows, width]),
+            };
+            s.output("loss", loss.mean(output, targets));
+            Ok(targets)
+        };
+        match key.purpose {
+            Purpose::Prediction => s.output("output", output),
+            Purpose::Training(kind) => _ = compare(s, kind)?,
+            Purpose::Evaluation(kind) => {
+                let targets = compare(s, kind)?;
+                measure(s, loss, kind, output, targets);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an optimiser may change the parameter.
+    pub(super) fn trains(&self, name: &str) -> bool {
+        !self.settings.frozen.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// The session, and the program for a purpose, compiled at its first use.
+    pub(super) fn program(&mut self, key: ProgramKey) -> Result<(&mut Session, &mut Executable), Error> {
+        let Some(mut built) = self.built.take() else { return Err(not_built()) };
+        let compiled = if self.programs.contains_key(&key) { Ok(()) } else { self.compile(&mut built, key) };
+        let built = self.built.insert(built);
+        compiled?;
+        let missing = || nn_core::Error::Internal("a program vanished after it was compiled".into());
+        Ok((&mut built.session, self.programs.get_mut(&key).ok_or_else(missing)?))
+    }
+
+    fn compile(&mut self, built: &mut Built, key: ProgramKey) -> Result<(), Error> {
+        let settings = &self.settings;
+        let sample_shape = built.sample_shape.clone();
+        let function = |s: &mut Scope| self.trace(s, &sample_shape, key);
+        let compiled = match key.purpose {
+            Purpose::Training(_) => compile_training(
+                &mut built.session,
+                settings.seed,
+                &settings.optimizer,
+                settings.clip_norm,
+                |name| self.trains(name),
+                function,
+            ),
+            Purpose::Evaluation(_) | Purpose::Prediction => compile(&mut built.session, false, settings.seed, function),
+        }?;
+        self.programs.insert(key, compiled.program);
+        Ok(())
+    }
+
+    /// Drops every program, with results that were not fetched.
+    pub(super) fn forget_programs(&mut self) {
+        self.programs.clear();
+    }
+
+    /// The numbers of a step.
+    pub(super) fn scalars(&self, step: u32, learning_rate: f32) -> StepScalars {
+        // A step has room for half of the seed.
+        let seed = (self.settings.seed ^ (self.settings.seed >> 32)) as u32;
+        StepScalars::new(step, seed, learning_rate)
+    }
+}
+
+pub(super) fn not_built() -> Error {
+    Error::Setting("the model has no parameters yet: call fit, or build with the shape of a sample, first".into())
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = formatter.debug_struct("Trainer");
+        text.field("model", &self.model)
+            .field("loss", &self.settings.loss)
+            .field("optimizer", &self.settings.optimizer);
+        text.field("step", &self.step).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! Losses and layers against their formulas, written out in double precision.
+
+use nn_core::{DType, Device, Input, Session, StepScalars, Value};
+use nn_train::nn::{Dropout, Elu, Flatten, LeakyRelu, Linear, Loss, Sequential, Softmax, TargetKind};
+use nn_train::{Error, Init, Layer, Scope, compile};
+
+const OUTPUT: [f32; 6] = [0.5, -1.5, 2.0, -40.0, 30.0, 0.0];
+const TARGETS: [f32; 6] = [1.0, 0.0, 0.25, 1.0, 0.0, 0.5];
+
+/// The loss of each row and their mean.
+fn losses(loss: Loss, targets: Input<'_>) -> (Vec<f32>, f32) {
+    let mut session = Session::new(&Device::cpu());
+    let mut compiled = compile(&mut session, false, 0, |s| {
+        let output = s.input("output", DType::F32, [2, 3]);
+        let targets = match targets {
+            Input::U32(_) => s.input("targets", DType::U32, [2]),
+            _ => s.input("targets", DType::F32, [2, 3]),
+        };
+        s.output("rows", loss.per_row(output, targets));
+        s.output("mean", loss.mean(output, targets));
+        Ok(())
+    })
+    .unwrap();
+    let inputs = [("output", Input::F32(&OUTPUT)), ("targets", targets)];
+    session.run(&mut compiled.program, &inputs, StepScalars::default()).unwrap();
+    let rows = session.output(&mut compiled.program, "rows").unwrap().as_f32().unwrap().to_vec();
+    (rows, session.output(&mut compiled.program, "mean").unwrap().as_f32().unwrap()[0])
+}
+
+fn compare(loss: Loss, targets: Input<'_>, rows: [f64; 2]) {
+    let (found, mean) = losses(loss, targets);
+    let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() <= 1e-6 * expected.abs().max(1.0);
+    assert!(near(found[0], rows[0]) && near(found[1], rows[1]), "{loss:?}: {found:?}, expected {rows:?}");
+    assert!(near(mean, 0.5 * (rows[0] + rows[1])), "{loss:?}: mean {mean}, rows {rows:?}");
+}
+
+fn by_element(element: impl Fn(f64, f64) -> f64) -> [f64; 2] {
+    [0, 1].map(|row| {
+        (0..3)
+            .map(|column| element(f64::from(OUTPUT[3 * row + column]), f64::from(TARGETS[3 * row + column])))
+            .sum::<f64>()
+            / 3.0
+    })
+}
+
+#[test]
+fn losses_are_those_of_their_formulas() {
+    let targets = Input::F32(&TARGETS);
+    compare(Loss::Mse, targets, by_element(|x, y| (x - y) * (x - y)));
+    compare(Loss::L1, targets, by_element(|x, y| (x - y).abs()));
+    for delta in [0.75, 2.0] {
+        let huber = |x: f64, y: f64| {
+            let (d, delta) = ((x - y).abs(), f64::from(delta));
+            if d <= delta { 0.5 * d * d } else { delta * (d - 0.5 * delta) }
+        };
+        compare(Loss::Huber { delta }, targets, by_element(huber));
+    }
+    // ln σ(x) = −ln(1 + e⁻ˣ), in a range where double precision needs no care.
+    let binary = |x: f64, y: f64| y * (-x).exp().ln_1p() + (1.0 - y) * x.exp().ln_1p();
+    compare(Loss::BinaryCrossEntropy, targets, by_element(binary));
+}
+
+#[test]
+fn losses_over_classes_are_those_of_their_formulas() {
+    let classes = [2usize, 1];
+    let logit = |row: usize, column: usize| f64::from(OUTPUT[3 * row + column]);
+    let cross_entropy = [0, 1].map(|row| {
+        let sum: f64 = (0..3).map(|column| logit(row, column).exp()).sum();
+        sum.ln() - logit(row, classes[row])
+    });
+    compare(Loss::CrossEntropy, Input::U32(&[2, 1]), cross_entropy);
+    let one_hot = [0, 1].map(|row| {
+        let goal = |column| if column == classes[row] { 1.0 } else { 0.0 };
+        (0..3).map(|column| (logit(row, column) - goal(column)).powi(2)).sum::<f64>() / 3.0
+    });
+    compare(Loss::MseOneHot, Input::U32(&[2, 1]), one_hot);
+}
+
+#[test]
+fn losses_refuse_what_they_cannot_compare() {
+    let classes = |count| TargetKind::Classes { count };
+    let values = |width| TargetKind::Values { width };
+    let shape = |sizes: [usize; 2]| nn_core::Shape::from(sizes);
+    assert!(Loss::CrossEntropy.check(&shape([4, 3]), classes(3)).is_ok());
+    assert!(Loss::BinaryCrossEntropy.check(&shape([4, 1]), classes(2)).is_ok());
+    assert!(Loss::Mse.check(&shape([4, 2]), values(2)).is_ok());
+    let refused = [
+        (Loss::CrossEntropy, [4, 2], classes(3), "[rows, 3]"),
+        (Loss::CrossEntropy, [4, 2], values(2), "class targets"),
+        (Loss::Mse, [4, 3], classes(3), "mse_one_hot"),
+        (Loss::Mse, [4, 1], values(2), "2 values a row"),
+        (Loss::BinaryCrossEntropy, [4, 3], classes(3), "two classes"),
+        (Loss::BinaryCrossEntropy, [4, 2], classes(2), "one logit"),
+        (Loss::Huber { delta: 0.0 }, [4, 1], values(1), "delta"),
+    ];
+    for (loss, output, kind, part) in refused {
+        let message = loss.check(&shape(output), kind).err().unwrap_or_default();
+        assert!(message.contains(part), "{loss:?} {output:?} {kind}: {message:?} lacks {part:?}");
+    }
+}
+
+/// A layer's output for inputs of a shape.
+fn forward(
+    layer: &dyn Layer,
+    training: bool,
+    shape: &[usize],
+    inputs: &[f32],
+) -> Result<(Vec<usize>, Vec<f32>), Error> {
+    let mut session = Session::new(&Device::cpu());
+    let mut compiled = compile(&mut session, training, 7, |s: &mut Scope| {
+        let x: Value = s.input("x", DType::F32, shape);
+        let y = layer.forward(s, x);
+        s.output("y", y);
+        Ok(())
+    })?;
+    session.run(&mut compiled.program, &[("x", Input::F32(inputs))], StepScalars::new(1, 3, 0.0))?;
+    let y = session.output(&mut compiled.program, "y")?;
+    Ok((y.shape().to_vec(), y.as_f32()?.to_vec()))
+}
+
+#[test]
+fn layers_keep_the_shapes_that_pytorch_keeps() -> Result<(), Error> {
+    let linear = Linear::new(3, 2).init(Init::Ones, Init::Constant(0.5));
+    assert_eq!(forward(&linear, false, &[3], &[1.0, 2.0, 3.0])?, (vec![2], vec![6.5, 6.5]));
+    assert_eq!(forward(&linear, false, &[1, 1, 3], &[1.0, 2.0, 3.0])?, (vec![1, 1, 2], vec![6.5, 6.5]));
+    assert_eq!(forward(&linear.bias(false), false, &[1, 3], &[1.0, 2.0, 3.0])?, (vec![1, 2], vec![6.0, 6.0]));
+    assert_eq!(forward(&Flatten, false, &[2, 3, 4], &[0.0; 24])?.0, [2, 12]);
+    assert_eq!(forward(&Sequential::new(), false, &[2], &[4.0, 5.0])?, (vec![2], vec![4.0, 5.0]));
+    assert_eq!(forward(&LeakyRelu { slope: 0.5 }, false, &[2], &[-4.0, 5.0])?.1, [-2.0, 5.0]);
+    assert_eq!(forward(&Elu::default(), false, &[2], &[-1e9, 5.0])?.1, [-1.0, 5.0]);
+    assert_eq!(forward(&Softmax { axis: 1 }, false, &[1, 2], &[3.0, 3.0])?.1, [0.5, 0.5]);
+    Ok(())
+}
+
+#[test]
+fn a_linear_layer_of_the_wrong_width_says_so() {
+    let model = Sequential::new().add(Flatten).add(Linear::new(5, 2));
+    let message = forward(&model, false, &[2, 3], &[0.0; 6]).err().map(|error| error.to_string()).unwrap_or_default();
+    let parts = ["Linear::new(5, 2)", "[2, 3]", "`1`"];
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+}
+
+#[test]
+fn dropout_keeps_the_mean_in_training_and_everything_otherwise() -> Result<(), Error> {
+    let inputs = vec![1.0; 10_000];
+    assert_eq!(forward(&Dropout::new(0.25), false, &[10_000], &inputs)?.1, inputs);
+    let dropped = forward(&Dropout::new(0.25), true, &[10_000], &inputs)?.1;
+    let zeros = dropped.iter().filter(|value| **value == 0.0).count();
+    // A binomial of deviation √(10000·¼·¾) ≈ 43.
+    assert!(zeros.abs_diff(2500) < 220, "{zeros}");
+    assert!(dropped.iter().all(|&value| value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+    assert!(forward(&Dropout::new(1.0), true, &[1], &[1.0]).is_err());
+    Ok(())
+}

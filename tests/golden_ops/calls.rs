@@ -1,0 +1,188 @@
+//! Turns a case into a graph: the operator's call, and the gradients of Σ y·r.
+
+use crate::file::{Case, whole_numbers};
+use nn_core::graph::{self, Graph};
+use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
+use nn_train::nn::loss::Loss;
+use serde_json::Value as Json;
+
+/// Names of the states or inputs that hold a case's operands.
+fn operand(place: usize) -> String {
+    format!("x{place}")
+}
+
+/// The result, then the gradients, in double precision; and the graph that computed them.
+pub(crate) fn run(case: &Case, session: &mut Session) -> Result<(Graph, Vec<Vec<f64>>), Error> {
+    let graph = build(case)?;
+    for (place, tensor) in case.inputs.iter().enumerate().filter(|(_, tensor)| tensor.kind().dtype == DType::F32) {
+        session.set_state(&operand(place), tensor)?;
+    }
+    let names: Vec<String> = (0..case.inputs.len()).map(operand).collect();
+    let mut given: Vec<(&str, Input<'_>)> = Vec::new();
+    for (name, _) in graph.inputs() {
+        let place = names.iter().position(|known| known == name);
+        given.push((name, place.map_or(Input::F32(&case.weights), |place| Input::from(&case.inputs[place]))));
+    }
+    let mut program = session.compile(&graph)?;
+    let word = |name: &str| case.attributes[name].as_u64().unwrap_or(0) as u32;
+    session.run(&mut program, &given, StepScalars::new(word("step"), word("seed"), 0.0))?;
+    let gradients = case.gradients.iter().map(|&place| format!("gradient/{}", operand(place)));
+    let outputs: Result<Vec<_>, Error> =
+        std::iter::once("y".to_string()).chain(gradients).map(|name| session.output_f64(&mut program, &name)).collect();
+    Ok((graph, outputs?))
+}
+
+fn build(case: &Case) -> Result<Graph, Error> {
+    let parameters: Vec<String> = case.gradients.iter().map(|&place| operand(place)).collect();
+    let parameters: Vec<&str> = parameters.iter().map(String::as_str).collect();
+    let finish = |trace: &Trace, y: Value| {
+        if y.shape() != case.output {
+            let message = format!("the result is {}, in PyTorch {}", y.shape(), case.output);
+            return Err(Error::Usage(message));
+        }
+        trace.output("y", y);
+        if !parameters.is_empty() {
+            trace.output("loss", (y * trace.input("r", DType::F32, case.output.clone())).sum_all());
+        }
+        Ok(())
+    };
+    let operands = |trace: &Trace| -> Vec<Value> {
+        let declare = |(place, tensor): (usize, &nn_core::Tensor)| {
+            let (name, kind) = (operand(place), tensor.kind().clone());
+            if kind.dtype == DType::F32 {
+                trace.state(&name, kind.dtype, kind.shape)
+            } else {
+                trace.input(&name, kind.dtype, kind.shape)
+            }
+        };
+        case.inputs.iter().enumerate().map(declare).collect()
+    };
+    let graph = if case.op == "cross_entropy_gradient" {
+        // It has no method of its own: it appears when weighted losses are differentiated, and is differentiated again.
+        let first = graph::trace(|trace| {
+            let inputs = operands(trace);
+            trace.output("first loss", (inputs[0].cross_entropy(inputs[1]) * inputs[2]).sum_all());
+            Ok(())
+        })?;
+        let mut first = passes::differentiate(&first, "first loss", &["x0"])?;
+        for (name, _) in &mut first.outputs {
+            if name == "gradient/x0" {
+                *name = "first gradient".into();
+            }
+        }
+        graph::extend(first, |trace| match trace.existing_output("first gradient") {
+            Some(y) => finish(trace, y),
+            None => Err(Error::Usage("differentiate left no gradient".into())),
+        })?
+        .0
+    } else {
+        graph::trace(|trace| finish(trace, call(case, trace, &operands(trace))))?
+    };
+    if parameters.is_empty() { Ok(graph) } else { passes::differentiate(&graph, "loss", &parameters) }
+}
+
+/// A number among the attributes.
+fn number(case: &Case, name: &str) -> f32 {
+    let value = &case.attributes[name];
+    // JSON has no infinities; they are written as words.
+    let number = value.as_f64().or_else(|| value.as_str().and_then(|word| word.parse().ok()));
+    number.unwrap_or_else(|| panic!("{}: {name} is missing", case.name)) as f32
+}
+
+fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
+    let list = |name: &str| whole_numbers(&case.attributes[name]);
+    let axis = || case.attributes["axis"].as_u64().expect("an axis") as usize;
+    let number = |name: &str| number(case, name);
+    if let Some(name) = case.op.strip_prefix("loss/") {
+        let loss = match name {
+            "cross_entropy" => Loss::CrossEntropy,
+            "binary_cross_entropy" => Loss::BinaryCrossEntropy,
+            "mse" => Loss::Mse,
+            "l1" => Loss::L1,
+            "huber" => Loss::Huber { delta: number("delta") },
+            "mse_one_hot" => Loss::MseOneHot,
+            other => panic!("no loss named {other:?}"),
+        };
+        assert_eq!(loss.name(), name);
+        let per_row = case.attributes["rows"] == Json::Bool(true);
+        return if per_row { loss.per_row(inputs[0], inputs[1]) } else { loss.mean(inputs[0], inputs[1]) };
+    }
+    if case.op == "unit_interval" {
+        let stream = case.attributes["stream"].as_u64().expect("a stream") as u32;
+        return trace.random_uniform(case.output.clone(), stream);
+    }
+    let x = inputs[0];
+    match case.op.as_str() {
+        "add" => x + inputs[1],
+        "subtract" => x - inputs[1],
+        "multiply" => x * inputs[1],
+        "divide" => x / inputs[1],
+        "negate" => -x,
+        "minimum" => x.minimum(inputs[1]),
+        "maximum" => x.maximum(inputs[1]),
+        "clamp" if inputs.len() == 3 => x.clamp(inputs[1], inputs[2]),
+        "clamp" => x.clamp(number("min"), number("max")),
+        "abs" => x.abs(),
+        "sign" => x.sign(),
+        "floor" => x.floor(),
+        "exp" => x.exp(),
+        "log" => x.log(),
+        "sqrt" => x.sqrt(),
+        "rsqrt" => x.rsqrt(),
+        "pow" => x.pow(inputs[1]),
+        "sin" => x.sin(),
+        "cos" => x.cos(),
+        "erf" => x.erf(),
+        "tanh" => x.tanh(),
+        "sigmoid" => x.sigmoid(),
+        "relu" => x.relu(),
+        "leaky_relu" => x.leaky_relu(number("slope")),
+        "elu" => x.elu(number("alpha")),
+        "gelu" => x.gelu(),
+        "gelu_tanh" => x.gelu_tanh(),
+        "silu" => x.silu(),
+        "softplus" => x.softplus(),
+        "contiguous" => x.contiguous(),
+        "less" => x.less(inputs[1]),
+        "less_equal" => x.less_equal(inputs[1]),
+        "greater" => x.greater(inputs[1]),
+        "greater_equal" => x.greater_equal(inputs[1]),
+        "equal" => x.equal(inputs[1]),
+        "not_equal" => x.not_equal(inputs[1]),
+        "select" => x.select(inputs[1], inputs[2]),
+        "to_f32" => x.to_f32(),
+        "to_u32" => x.to_u32(),
+        "to_i32" => x.to_i32(),
+        "reshape" => x.reshape(list("to")),
+        "permute" => x.permute(&list("order")),
+        "broadcast" => x.broadcast_to(list("to")),
+        "slice" => x.slice(&list("starts"), list("sizes")),
+        "concat" => x.concat(&inputs[1..], axis()),
+        "pad" => {
+            let pairs = case.attributes["around"].as_array().expect("pairs");
+            let pair = |pair: &Json| (whole_numbers(pair)[0], whole_numbers(pair)[1]);
+            x.pad(&pairs.iter().map(pair).collect::<Vec<_>>(), number("value"))
+        }
+        "sum" => x.sum(&list("axes")),
+        "mean" => x.mean(&list("axes")),
+        "sum_of_squares" => x.sum_of_squares(&list("axes")),
+        "max" => x.max(&list("axes")),
+        "min" => x.min(&list("axes")),
+        "argmax" => x.argmax(axis()),
+        "argmin" => x.argmin(axis()),
+        "matmul" => {
+            let transposed = |side: usize| case.attributes["transpose"][side] == Json::Bool(true);
+            let side = |side: usize| if transposed(side) { inputs[side].transpose() } else { inputs[side] };
+            side(0).matmul(side(1))
+        }
+        "softmax" => x.softmax(axis()),
+        "log_softmax" => x.log_softmax(axis()),
+        "cross_entropy" => x.cross_entropy(inputs[1]),
+        "gather_rows" => x.gather_rows(inputs[1]),
+        "scatter_add_rows" => {
+            let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
+            x.scatter_add_rows(inputs[1], vocabulary)
+        }
+        other => panic!("tests/golden has cases of {other:?}, which this test cannot call"),
+    }
+}

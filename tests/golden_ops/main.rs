@@ -1,0 +1,212 @@
+//! Every operator and every loss, with gradients, against values that PyTorch computed (`scripts/make-golden.py`).
+
+mod bound;
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
+mod file;
+
+use bound::{Accuracy, Arithmetic, forward, gradient, single_constants};
+use file::{Case, cases};
+use nn_core::graph::{Graph, OpKind};
+use nn_core::{DType, Device, Session};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Operators that no case is named after.
+const INDIRECT: [(&str, &str); 1] = [(
+    "random_bits",
+    "PyTorch has no counter-based generator: the cases of unit_interval pass random bits on, against Philox in Python, \
+     which the script checks against the known answers of the Random123 library",
+)];
+
+#[test]
+fn every_operator_has_a_case() {
+    let mut session = Session::new(&Device::oracle());
+    let named: BTreeSet<String> = cases().into_iter().map(|case| case.op).collect();
+    for name in nn_core::ops::names() {
+        assert!(
+            named.contains(name) || INDIRECT.iter().any(|(known, _)| *known == name),
+            "{name} has no case: add one to scripts/make-golden.py"
+        );
+    }
+    let case = cases().into_iter().find(|case| case.op == "unit_interval").expect("a case of random numbers");
+    let (graph, _) = calls::run(&case, &mut session).expect("it runs");
+    assert!(graph.nodes().iter().any(|node| node.op().is_some_and(|op| op.name() == "random_bits")));
+}
+
+#[test]
+fn oracle_agrees_with_pytorch() {
+    check(&Device::oracle(), Arithmetic::Oracle);
+}
+
+#[test]
+fn cpu_agrees_with_pytorch() {
+    check(&Device::cpu(), Arithmetic::Cpu);
+}
+
+#[test]
+fn gpu_agrees_with_pytorch() {
+    if let Some(device) = common::gpu() {
+        println!("on {}", device.name());
+        check(&device, Arithmetic::Gpu);
+    }
+}
+
+/// A bound that PyTorch's own single precision broke would be wrong.
+#[test]
+fn pytorch_in_single_precision_keeps_the_bounds() {
+    let mut report = Report::default();
+    // Whole numbers beyond 2²⁴ are there too, which the file of f32 cannot hold.
+    let in_floats = |case: &Case| case.inputs.iter().any(|input| input.kind().dtype == DType::F32);
+    for case in cases().into_iter().filter(in_floats) {
+        let found: Vec<Vec<f64>> = case
+            .references
+            .iter()
+            .map(|reference| reference.single.iter().map(|&value| f64::from(value)).collect())
+            .collect();
+        compare(&case, None, Arithmetic::Cpu, &found, &mut report);
+    }
+    report.finish();
+}
+
+/// What was compared, and what is wrong.
+#[derive(Default)]
+struct Report {
+    compared: usize,
+    /// The largest share of its bound that an operator uses.
+    shares: BTreeMap<String, f64>,
+    mistakes: Vec<String>,
+}
+
+impl Report {
+    fn finish(self) {
+        println!("{} numbers compared; error / bound by operator:", self.compared);
+        for (op, share) in &self.shares {
+            println!("  {op:<24} {share:.3}");
+        }
+        assert!(self.compared > 5000, "only {} numbers were compared", self.compared);
+        assert!(self.mistakes.is_empty(), "{} mistakes:\n{}", self.mistakes.len(), self.mistakes.join("\n"));
+    }
+}
+
+fn check(device: &Device, arithmetic: Arithmetic) {
+    let mut report = Report::default();
+    for case in cases() {
+        match calls::run(&case, &mut Session::new(device)) {
+            Ok((graph, found)) => compare(&case, Some(&graph), arithmetic, &found, &mut report),
+            Err(error) => report.mistakes.push(format!("{}: {error}", case.name)),
+        }
+    }
+    report.finish();
+}
+
+/// The operands of each element of an elementwise operator's result.
+fn operands(case: &Case) -> Vec<Vec<f64>> {
+    let element = |index: usize| {
+        let of = |place: usize| {
+            let shape = case.inputs[place].shape();
+            let (mut rest, mut offset, mut stride) = (index, 0, 1);
+            for (axis, &size) in case.output.iter().enumerate().rev() {
+                let coordinate = rest % size;
+                rest /= size;
+                let missing = case.output.rank() - shape.rank();
+                if axis >= missing && shape[axis - missing] != 1 {
+                    offset += coordinate * stride;
+                    stride *= shape[axis - missing];
+                }
+            }
+            case.floats(place).get(offset).map_or(0.0, |&value| f64::from(value))
+        };
+        (0..case.inputs.len()).map(of).collect()
+    };
+    (0..case.output.elements()).map(element).collect()
+}
+
+/// The operators of the elementwise table, from the graphs themselves where there is one.
+fn is_elementwise(case: &Case, graph: Option<&Graph>) -> bool {
+    let shapes_fit =
+        case.inputs.iter().all(|input| input.shape().broadcast(&case.output).as_ref() == Some(&case.output));
+    let in_table = |graph: &Graph| {
+        let mut nodes = graph.nodes().iter().filter(|node| node.op().is_some_and(|op| op.name() == case.op));
+        nodes.any(|node| matches!(node.op_kind(), Some(OpKind::Elementwise(_))))
+    };
+    shapes_fit && graph.is_some_and(in_table)
+}
+
+fn compare(case: &Case, graph: Option<&Graph>, arithmetic: Arithmetic, found: &[Vec<f64>], report: &mut Report) {
+    if let Some(graph) = graph
+        && !case.op.starts_with("loss/")
+        && graph.nodes().iter().all(|node| node.op().is_none_or(|op| op.name() != case.op))
+    {
+        // Broadcasting to the same shape is the one call that records nothing.
+        assert!(case.op == "broadcast" && case.inputs[0].shape() == &case.output, "{} is not in its graph", case.op);
+    }
+    let floats: Vec<f64> = (0..case.inputs.len()).flat_map(|place| case.floats(place)).map(|&x| f64::from(x)).collect();
+    let largest = vec![floats.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs())); 3];
+    let elements = is_elementwise(case, graph).then(|| operands(case));
+    let of_gradients =
+        elements.as_ref().unwrap_or(&vec![largest.clone()]).iter().fold(Accuracy::default(), |worst, operands| {
+            if case.gradients.is_empty() { worst } else { worst.or(gradient(&case.op, arithmetic, operands)) }
+        });
+    for (which, (reference, found)) in case.references.iter().zip(found).enumerate() {
+        let what = if which == 0 { "result".into() } else { format!("gradient {}", case.gradients[which - 1]) };
+        assert_eq!(reference.double.len(), found.len(), "{}: {what}", case.name);
+        let (mut wrong, mut worst) = (0, (0.0, String::new()));
+        for (index, (&expected, &found)) in reference.double.iter().zip(found).enumerate() {
+            let operands = elements.as_ref().map_or(&largest, |all| all.get(index).unwrap_or(&largest));
+            let accuracy = if which == 0 { forward(&case.op, arithmetic, operands) } else { of_gradients };
+            // Beyond the range of f32, infinity is right.
+            let expected = if arithmetic == Arithmetic::Oracle || expected.abs() <= f64::from(f32::MAX) {
+                expected
+            } else {
+                f64::from(expected as f32)
+            };
+            let given = if elements.is_some() { operands } else { &floats };
+            if arithmetic == Arithmetic::Gpu && !promised(case, expected, given, elements.is_some()) {
+                continue;
+            }
+            report.compared += 1;
+            let mut allowed = accuracy.allows(arithmetic, expected, reference.terms, reference.magnitude);
+            if which > 0 && arithmetic == Arithmetic::Oracle {
+                allowed += single_constants(&case.op, expected, reference.magnitude);
+            }
+            let error = (found - expected).abs();
+            let right = if expected.is_finite() {
+                error <= allowed
+            } else {
+                (found.is_nan() && expected.is_nan()) || found == expected
+            };
+            if right && error > 0.0 {
+                let share = report.shares.entry(case.op.clone()).or_default();
+                *share = share.max(error / allowed);
+            }
+            if !right {
+                let excess = if error.is_finite() { error / allowed } else { f64::INFINITY };
+                if wrong == 0 || excess > worst.0 {
+                    let numbers = format!("{found:e} instead of {expected:e}, off by {error:.2e}");
+                    worst = (excess, format!("element {index}: {numbers} where {allowed:.2e} is allowed"));
+                }
+                wrong += 1;
+            }
+        }
+        if wrong > 0 {
+            let count = reference.double.len();
+            report.mistakes.push(format!("{}: {what}, {wrong} of {count} wrong, the worst {}", case.name, worst.1));
+        }
+    }
+}
+
+/// What WGSL promises: finite results of finite numbers; and we, that NaN is kept. Infinities may be anything.
+fn promised(case: &Case, expected: f64, given: &[f64], elementwise: bool) -> bool {
+    if !case.special {
+        return true;
+    }
+    if expected.is_nan() {
+        let infinite = !elementwise && given.iter().any(|x| x.is_infinite());
+        return given.iter().any(|x| x.is_nan()) && !infinite;
+    }
+    // Without a row of its own known, NaN in another row may stay what it is.
+    let fine = |x: &f64| x.is_finite() || (x.is_nan() && !elementwise);
+    let beyond_sine = matches!(case.op.as_str(), "sin" | "cos") && given.iter().any(|x| x.abs() > std::f64::consts::PI);
+    expected.is_finite() && given.iter().all(fine) && !beyond_sine
+}
