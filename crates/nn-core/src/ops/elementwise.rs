@@ -118,7 +118,7 @@ rows! {
         => if a.is_nan() || a == 0.0 { a } else { a.signum() } => |y, dy| [None];
     Real FLOOR "floor"(a) 1 = "floor({a})" => a.floor() => |y, dy| [None];
     // Powers and transcendental functions.
-    Real EXP "exp"(a) 4 = "exp({a})" => a.exp() => |y, dy| [Some(dy * y)];
+    Real EXP "exp"(a) 4 = "exp({a})" => Real::exp(a) => |y, dy| [Some(dy * y)];
     Real LOG "log"(a) 4 = "log({a})" => a.ln() => |y, dy| [Some(dy / a)];
     Real SQRT "sqrt"(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))];
     Real RSQRT "rsqrt"(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)];
@@ -131,9 +131,9 @@ rows! {
     Real COS "cos"(a) 4 = "cos({a})" => a.cos() => |y, dy| [Some(-(dy * a.sin()))];
     Real ERF "erf"(a) 12 = "error_function({a})" => Real::erf(a)
         => |y, dy| [Some(dy * (-(a * a)).exp() * std::f32::consts::FRAC_2_SQRT_PI)];
-    Real TANH "tanh"(a) 6 = "hyperbolic_tangent({a})" => a.tanh() => |y, dy| [Some(dy * (-(y * y) + 1.0))];
+    Real TANH "tanh"(a) 6 = "hyperbolic_tangent({a})" => Real::tanh(a) => |y, dy| [Some(dy * (-(y * y) + 1.0))];
     // Activations.
-    Real SIGMOID "sigmoid"(a) 6 = "(1.0 / (1.0 + exp(-{a})))" => 1.0 / (1.0 + (-a).exp())
+    Real SIGMOID "sigmoid"(a) 6 = "(1.0 / (1.0 + exp(-{a})))" => 1.0 / (1.0 + Real::exp(-a))
         => |y, dy| [Some(dy * y * (-y + 1.0))];
     // `select` and not `max`, which may swallow NaN.
     Real RELU "relu"(a) 1 = "select({a}, 0.0, {a} < 0.0)" => if a < 0.0 { 0.0 } else { a }
@@ -147,9 +147,9 @@ rows! {
     Real GELU "gelu"(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
         => |y, dy| [Some(dy * gelu_slope(a))];
     Real GELU_TANH "gelu_tanh"(a) 14 = "gelu_by_tanh({a})"
-        => 0.5 * a * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() as T * (a + 0.044715 * a * a * a)).tanh())
+        => 0.5 * a * (1.0 + Real::tanh((2.0 / std::f64::consts::PI).sqrt() as T * (a + 0.044715 * a * a * a)))
         => |y, dy| [Some(dy * gelu_tanh_slope(a))];
-    Real SILU "silu"(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + (-a).exp())
+    Real SILU "silu"(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + Real::exp(-a))
         => |y, dy| [Some(dy * silu_slope(a))];
     Real SOFTPLUS "softplus"(a) 10 = "softplus_stable({a})" => if a > 0.0 { a + (-a).exp().ln_1p() } else { a.exp().ln_1p() }
         => |y, dy| [Some(dy * a.sigmoid())];

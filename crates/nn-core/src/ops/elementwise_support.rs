@@ -15,7 +15,8 @@ macro_rules! loop_over {
         loop_over!(@ $output, $rust, $a: $x = 0, $b: $y = 1, $c: $z = 2)
     };
     (@ $output:ty, $rust:expr, $($argument:ident: $input:ty = $place:literal),*) => {{
-        fn block(inputs: &[&[u8]], output: &mut [u8], _first_index: usize) {
+        #[inline(always)]
+        fn elements(inputs: &[&[u8]], output: &mut [u8]) {
             let output: &mut [$output] = bytemuck::cast_slice_mut(output);
             let count = output.len();
             // Slices of one known length let the compiler drop bounds checks and vectorise.
@@ -24,6 +25,22 @@ macro_rules! loop_over {
                 $(let $argument = $argument[index];)*
                 *element = $rust;
             }
+        }
+        // The same operations on wider registers. Nothing is contracted into fused operations, so the bits are those
+        // of the plain loop.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn wide(inputs: &[&[u8]], output: &mut [u8]) {
+            elements(inputs, output);
+        }
+        fn block(inputs: &[&[u8]], output: &mut [u8], _first_index: usize) {
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has the one feature that the function is compiled for.
+                #[allow(unsafe_code)]
+                return unsafe { wide(inputs, output) };
+            }
+            elements(inputs, output);
         }
         block
     }};
