@@ -1,0 +1,85 @@
+//! Throughput of single kernels: `cargo bench --bench kernels -- [device]` (default `cpu`).
+//!
+//! Each line gives the median of several groups of runs, in GFLOP/s for matrix products and GB/s for the others
+//! (bytes read and written at least once). On a GPU the runs of a group are queued and waited for once.
+
+use nn_core::{DType, Device, Session, StepScalars, Tensor, Value, graph};
+use std::time::Instant;
+
+struct Bench {
+    kernel: &'static str,
+    shapes: &'static [&'static [usize]],
+    build: fn(&[Value]) -> Value,
+}
+
+/// Sizes for the CPU and hardware GPUs; a software adapter takes the first of each kernel.
+const BENCHES: &[Bench] = &[
+    Bench { kernel: "matmul", shapes: &[&[256, 256], &[256, 256]], build: |x| x[0].matmul(x[1]) },
+    Bench { kernel: "matmul", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1]) },
+    Bench { kernel: "matmul", shapes: &[&[1024, 1024], &[1024, 1024]], build: |x| x[0].matmul(x[1]) },
+    Bench { kernel: "matmul, right transposed", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1].transpose()) },
+    Bench { kernel: "a·b+c", shapes: &[&[1 << 20], &[1 << 20], &[1 << 20]], build: |x| x[0] * x[1] + x[2] },
+    Bench { kernel: "a·b+c", shapes: &[&[1 << 24], &[1 << 24], &[1 << 24]], build: |x| x[0] * x[1] + x[2] },
+    Bench { kernel: "gelu", shapes: &[&[1 << 20]], build: |x| x[0].gelu() },
+    Bench { kernel: "sum of all", shapes: &[&[1 << 20]], build: |x| x[0].sum_all() },
+    Bench { kernel: "sum of columns", shapes: &[&[1024, 1024]], build: |x| x[0].sum(&[0]) },
+    Bench { kernel: "softmax", shapes: &[&[1024, 1024]], build: |x| x[0].softmax(1) },
+    Bench { kernel: "softmax", shapes: &[&[4096, 1024]], build: |x| x[0].softmax(1) },
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let name = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_else(|| "cpu".into());
+    let device = Device::from_name(&name)?;
+    let software = device.as_gpu().is_some_and(|gpu| gpu.info().kind == gpu_runtime::AdapterKind::Software);
+    let mut seen = Vec::new();
+    for bench in BENCHES {
+        if software && seen.contains(&bench.kernel) {
+            continue;
+        }
+        seen.push(bench.kernel);
+        measure(&device, bench)?;
+    }
+    Ok(())
+}
+
+fn measure(device: &Device, bench: &Bench) -> Result<(), Box<dyn std::error::Error>> {
+    // Operands are states, so that nothing is copied to the device in a run.
+    let graph = graph::trace(|trace| {
+        let leaf = |(place, shape): (usize, &&[usize])| trace.state(&format!("x{place}"), DType::F32, *shape);
+        let inputs: Vec<Value> = bench.shapes.iter().enumerate().map(leaf).collect();
+        trace.output("y", (bench.build)(&inputs));
+        Ok(())
+    })?;
+    let mut session = Session::new(device);
+    for (place, shape) in bench.shapes.iter().enumerate() {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..count).map(|i| ((i * 7919) % 2000) as f32 / 1000.0 - 1.0).collect();
+        session.set_state(&format!("x{place}"), &Tensor::from_f32(*shape, &values)?)?;
+    }
+    let mut program = session.compile(&graph)?;
+    let schedule = program.schedule();
+    let flops: u64 = schedule.launches.iter().map(|launch| schedule.flops(launch)).sum();
+    let bytes: u64 = schedule.launches.iter().map(|launch| schedule.traffic(launch)).sum();
+    let mut group = |runs: u32| -> Result<f64, nn_core::Error> {
+        let begin = Instant::now();
+        for _ in 0..runs {
+            session.run(&mut program, &[], StepScalars::default())?;
+        }
+        session.results(&mut program, true)?;
+        Ok(begin.elapsed().as_secs_f64() / f64::from(runs))
+    };
+    group(2)?;
+    // Groups of about a twentieth of a second.
+    let runs = (0.05 / group(2)?.max(1e-6)).clamp(1.0, 1000.0) as u32;
+    let mut times = (0..9).map(|_| group(runs)).collect::<Result<Vec<f64>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    let seconds = times[times.len() / 2];
+    let shapes: Vec<String> = bench.shapes.iter().map(|shape| format!("{shape:?}")).collect();
+    let rate = if bench.kernel.starts_with("matmul") {
+        format!("{:8.1} GFLOP/s", flops as f64 / seconds / 1e9)
+    } else {
+        format!("{:8.1} GB/s", bytes as f64 / seconds / 1e9)
+    };
+    println!("{} {:26} {:9.3} ms {rate}  {}", device.name(), bench.kernel, seconds * 1e3, shapes.join(" "));
+    Ok(())
+}
