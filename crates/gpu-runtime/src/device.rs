@@ -193,7 +193,7 @@ fn describe(adapter: &wgpu::Adapter, limits: wgpu::Limits, memory_budget: Option
     AdapterInfo {
         name: info.name,
         backend: info.backend.to_str().to_string(),
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        driver: format!("{} {}", &info.driver, &info.driver_info).trim().to_string(),
         kind: kind(info.device_type),
         features: adapter.features().iter_names().map(|(name, _)| name.to_string()).collect(),
         limits: Limits {
@@ -205,8 +205,16 @@ fn describe(adapter: &wgpu::Adapter, limits: wgpu::Limits, memory_budget: Option
             max_groups_per_dimension: limits.max_compute_workgroups_per_dimension,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             memory_budget,
+            max_loop_iterations: loop_limit(&info.driver, &info.driver_info),
         },
     }
+}
+
+/// llvmpipe of Mesa 22.3 silently ends an invocation after 65,535 loop iterations in all; that of Mesa 26 does not.
+/// What lies between is taken to do so too.
+fn loop_limit(driver: &str, version: &str) -> Option<u64> {
+    let major = version.split_once("Mesa ").and_then(|(_, rest)| rest.split('.').next()?.parse::<u32>().ok());
+    (driver == "llvmpipe" && major.is_none_or(|major| major < 26)).then_some(65_535)
 }
 
 fn memory_budget() -> Result<Option<u64>, Error> {

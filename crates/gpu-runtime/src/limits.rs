@@ -19,6 +19,8 @@ pub struct Limits {
     pub uniform_alignment: u32,
     /// Bytes that all storage buffers together may take; `None` where only the driver knows.
     pub memory_budget: Option<u64>,
+    /// Loop iterations after which the driver silently ends an invocation; `None` where it does not.
+    pub max_loop_iterations: Option<u64>,
 }
 
 impl Limits {
@@ -32,5 +34,6 @@ impl Limits {
         max_groups_per_dimension: 65_535,
         uniform_alignment: 256,
         memory_budget: None,
+        max_loop_iterations: None,
     };
 }

@@ -58,6 +58,8 @@ pub struct Launch {
     pub bytes: u64,
     /// Floating-point operations, for reports.
     pub flops: u64,
+    /// Loop iterations that the busiest invocation runs at most.
+    pub iterations: u64,
 }
 
 /// A buffer that the caller may read after a run.
@@ -218,6 +220,15 @@ impl Program {
                 kernel.name,
                 kernel.parameter_bytes
             ));
+        }
+        if let Some(limit) = limits.max_loop_iterations.filter(|limit| launch.iterations > *limit) {
+            return Err(Error::LaunchLimit {
+                launch: launch.label.clone(),
+                what: "loop iterations in one invocation",
+                needed: launch.iterations,
+                limit,
+                remedy: "this software driver would end them silently: use a smaller batch, a newer driver, or the CPU",
+            });
         }
         for (dimension, groups) in launch.groups.into_iter().enumerate() {
             if groups == 0 {

@@ -88,7 +88,7 @@ pub(crate) fn spec(label: &str, bytes: u64, role: BufferRole) -> BufferSpec {
 
 pub(crate) fn launch(label: &str, kernel: usize, buffers: &[usize], parameters: Vec<u8>, groups: [u32; 3]) -> Launch {
     let buffers = buffers.iter().map(|index| BufferId(*index)).collect();
-    Launch { label: label.to_string(), kernel, buffers, parameters, groups, bytes: 0, flops: 0 }
+    Launch { label: label.to_string(), kernel, buffers, parameters, groups, bytes: 0, flops: 0, iterations: 0 }
 }
 
 /// `slot = 2 * x + step`, then `total += slot`, over `count` elements.

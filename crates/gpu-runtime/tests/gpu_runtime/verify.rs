@@ -112,6 +112,11 @@ fn refuses_what_the_device_cannot_do() {
     assert_eq!(limited(Limits { max_invocations: 63, ..LIMITS }), ("invocations per workgroup", 64, 63));
     let groups = refusal(|program| program.launches[0].groups = [1, 65_536, 1]);
     assert!(matches!(groups, Error::LaunchLimit { needed: 65_536, limit: 65_535, .. }), "{groups}");
+    let mut long = accumulate(100);
+    long.launches[0].iterations = 100;
+    assert_eq!(long.verify(&LIMITS), Ok(()));
+    let error = long.verify(&Limits { max_loop_iterations: Some(99), ..LIMITS }).unwrap_err();
+    assert!(matches!(error, Error::LaunchLimit { needed: 100, limit: 99, .. }), "{error}");
     let exact = Limits { memory_budget: Some(1200), ..LIMITS };
     assert_eq!(program.verify(&exact), Ok(()));
     let tight = Limits { memory_budget: Some(1199), ..LIMITS };

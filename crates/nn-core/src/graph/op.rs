@@ -182,6 +182,8 @@ pub struct GpuLaunch {
     pub parameters: Vec<u8>,
     /// The grid in workgroups.
     pub groups: [u32; 3],
+    /// Loop iterations that the busiest invocation runs at most.
+    pub iterations: u64,
 }
 
 /// What a kernel operator works on when it lowers itself for a GPU.
@@ -209,8 +211,16 @@ impl GpuCall {
     ) -> Result<(), Error> {
         let kernel = gpu_runtime::shader(name)?.specialise(constants)?;
         let parameters = kernel.pack(parameters)?;
-        self.launches.push(GpuLaunch { kernel, operands: operands.to_vec(), parameters, groups });
+        self.launches.push(GpuLaunch { kernel, operands: operands.to_vec(), parameters, groups, iterations: 0 });
         Ok(())
+    }
+
+    /// Says how many loop iterations the busiest invocation of the last launch runs at most: some software drivers
+    /// end an invocation silently after 65,535.
+    pub fn loops(&mut self, iterations: usize) {
+        if let Some(launch) = self.launches.last_mut() {
+            launch.iterations = iterations as u64;
+        }
     }
 }
 

@@ -62,7 +62,9 @@ fn launch(call: &mut GpuCall, name: &str, operands: &[usize]) -> Result<(), Erro
     let names = ["logits_offset", "targets_offset", "dloss_offset"];
     let mut parameters = vec![("rows", rows.into()), ("columns", columns.into()), ("output_offset", 0_u32.into())];
     parameters.extend(names.iter().zip(&offsets).map(|(&name, &offset)| (name, offset.into())));
-    call.launch(name, &[], &parameters, operands, row_groups(logits.shape[0])?)
+    call.launch(name, &[], &parameters, operands, row_groups(logits.shape[0])?)?;
+    call.loops(3 * logits.shape[1].div_ceil(256) + 16);
+    Ok(())
 }
 
 impl KernelOp for CrossEntropy {

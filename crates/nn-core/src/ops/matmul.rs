@@ -148,7 +148,9 @@ impl KernelOp for Matmul {
             ],
             &[0, 1, 2],
             groups,
-        )
+        )?;
+        call.loops(k.next_multiple_of(16) * batch.div_ceil(65_535));
+        Ok(())
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {

@@ -61,6 +61,13 @@ impl Reduce {
     }
 }
 
+/// Into how many equal parts a sum of so many elements to one is cut, if it is: a divisor near the square root.
+fn parts_of(elements: usize) -> Option<usize> {
+    const LONG: usize = 1 << 16;
+    let root = elements.isqrt();
+    if elements < LONG { None } else { (32..=root).rev().find(|parts| elements.is_multiple_of(*parts)) }
+}
+
 impl Op for Reduce {
     fn name(&self) -> &'static str {
         match self.kind {
@@ -166,7 +173,9 @@ impl KernelOp for Reduce {
             ],
             &[0, 1],
             groups,
-        )
+        )?;
+        call.loops(if shader == "reduce_invocation" { count + count.div_ceil(64) } else { count.div_ceil(256) + 8 });
+        Ok(())
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -245,7 +254,9 @@ impl KernelOp for ArgReduce {
             ],
             &[0, 1],
             row_groups(outputs)?,
-        )
+        )?;
+        call.loops(layout.shape[self.axis].div_ceil(256) + 8);
+        Ok(())
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -256,7 +267,19 @@ impl KernelOp for ArgReduce {
 impl Value {
     #[track_caller]
     fn reduce(self, kind: Kind, axes: &[usize]) -> Value {
-        if axes.is_empty() { self } else { apply(Reduce { kind, axes: axes.to_vec() }, &[self])[0] }
+        if axes.is_empty() {
+            return self;
+        }
+        let shape = self.shape();
+        let rank = shape.rank();
+        // One workgroup adds up one result: a long sum to a scalar is cut into parts, so that many work at it.
+        let is_sum = matches!(kind, Kind::Sum | Kind::Mean | Kind::SumOfSquares);
+        if let (true, true, Some(parts)) = (is_sum, axes.len() == rank, parts_of(shape.elements())) {
+            let rows = self.reshape([parts, shape.elements() / parts]);
+            let second = if kind == Kind::SumOfSquares { Kind::Sum } else { kind };
+            return rows.reduce(kind, &[1]).reduce(second, &[0]);
+        }
+        apply(Reduce { kind, axes: axes.to_vec() }, &[self])[0]
     }
 
     fn all_axes(self) -> Vec<usize> {
@@ -354,6 +377,13 @@ pub(super) fn add_samples(samples: &mut Samples) {
             samples.forward("max", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].max(&[axis]));
             samples.forward("argmax", &label, vec![x.clone()], Tolerance::EXACT, move |x| x[0].argmax(axis));
         }
+    }
+    // Cut into parts, and (a prime number of elements) not.
+    for elements in [1 << 16, 65_537] {
+        let x = samples.uniform([elements], -2.0, 2.0);
+        let label = format!("{elements} to one");
+        samples.smooth("sum", &label, vec![x.clone()], Tolerance::sum(256, 2.0), |x| x[0].sum_all());
+        samples.smooth("mean", &label, vec![x], Tolerance::sum(256, 2.0), |x| x[0].mean_all());
     }
     let x = samples.uniform([6, 40, 5], -2.0, 2.0);
     samples.smooth("sum", "strided", vec![x], Tolerance::sum(200, 2.0), |x| x[0].permute(&[1, 2, 0]).sum(&[0, 1]));

@@ -70,7 +70,9 @@ impl KernelOp for Softmax {
             ],
             &[0, 1],
             row_groups(rows)?,
-        )
+        )?;
+        call.loops(3 * columns.div_ceil(256) + 16);
+        Ok(())
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {

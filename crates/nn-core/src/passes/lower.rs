@@ -4,7 +4,7 @@ use super::codegen::{self, WIDTH};
 use crate::Error;
 use crate::graph::{GpuCall, GpuOperand, NodeKind, OpKind, Precision};
 use crate::schedule::{Operand, Place, Schedule, Work};
-use crate::tensor::{DType, TensorType};
+use crate::tensor::TensorType;
 use gpu_runtime::Kernel;
 use gpu_runtime::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
 use std::collections::HashMap;
@@ -16,14 +16,8 @@ const STREAMED_BYTES: u64 = 256;
 /// Lowers a schedule for a GPU. Needs no GPU.
 ///
 /// # Errors
-/// If a tensor is beyond what the kernels can address, or of a type without kernels (f16).
+/// If a tensor is beyond what the kernels can address.
 pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
-    if let Some((id, _)) =
-        schedule.graph.iter().find(|(_, node)| node.outputs.iter().any(|kind| kind.dtype == DType::F16))
-    {
-        let label = schedule.graph.label(id);
-        return Err(Error::Usage(format!("{label} is f16, which no kernel computes in yet; cast it to f32")));
-    }
     let mut lowering = Lowering { program: Program::default(), kernels: HashMap::new(), schedule };
     lowering.buffers();
     for launch in &schedule.launches {
@@ -35,7 +29,16 @@ pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
                 let buffers = generated.places.iter().map(|&place| lowering.buffer(place)).collect();
                 let kernel = lowering.kernel(generated.kernel);
                 let (label, parameters) = (launch.label.clone(), generated.parameters);
-                lowering.program.launches.push(Launch { label, kernel, buffers, parameters, groups, bytes, flops });
+                lowering.program.launches.push(Launch {
+                    label,
+                    kernel,
+                    buffers,
+                    parameters,
+                    groups,
+                    bytes,
+                    flops,
+                    iterations: 0,
+                });
             }
             Work::Kernel(node) => {
                 let Some(OpKind::Kernel(op)) = schedule.graph.node(*node).op_kind() else {
@@ -62,6 +65,7 @@ pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
                         groups: part.groups,
                         bytes: bytes / parts,
                         flops: flops / parts,
+                        iterations: part.iterations,
                     });
                 }
             }

@@ -20,6 +20,7 @@ pub use views::insert_copies;
 use crate::Error;
 use crate::graph::Graph;
 use crate::schedule::Schedule;
+use crate::tensor::{DType, TensorType};
 
 /// Settings of [`schedule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,10 @@ impl Default for ScheduleOptions {
 /// With the variable `WGRAD_DUMP` naming a folder, the graph after each pass and the schedule are written there.
 ///
 /// # Errors
-/// Faults of ours, found by [`verify`] after each pass in debug builds.
+/// If a tensor is of a type without kernels (f16); faults of ours, found by [`verify`] after each pass in debug
+/// builds.
 pub fn schedule(graph: &Graph, options: ScheduleOptions) -> Result<Schedule, Error> {
+    refuse_half(graph)?;
     let dump = Dump::begin();
     dump.write("0-traced", graph)?;
     let graph = checked(simplify(graph)?)?;
@@ -54,6 +57,14 @@ pub fn schedule(graph: &Graph, options: ScheduleOptions) -> Result<Schedule, Err
     let schedule = memory::assign(order::arrange(graph, units)?)?;
     dump.write("3-schedule", &schedule)?;
     Ok(schedule)
+}
+
+/// Graphs can name f16, but no kernel computes in it: said here, before copies of such values are asked for.
+fn refuse_half(graph: &Graph) -> Result<(), Error> {
+    let half = |kind: &TensorType| kind.dtype == DType::F16;
+    let Some((id, _)) = graph.iter().find(|(_, node)| node.outputs.iter().any(half)) else { return Ok(()) };
+    let label = graph.label(id);
+    Err(Error::Usage(format!("{label} is f16, which no kernel computes in yet; hand it in as f32")))
 }
 
 fn checked(graph: Graph) -> Result<Graph, Error> {
