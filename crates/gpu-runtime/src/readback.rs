@@ -7,6 +7,9 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+/// How long an answer may take to arrive once its submission is done; in truth it takes microseconds.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A buffer that the host can map.
 pub(crate) struct Staging {
     allocation: Allocation,
@@ -90,8 +93,12 @@ impl Pending {
         if !self.is_ready() {
             device.poll(context, Some(self.submission.clone()))?;
         }
-        if !self.is_ready() && cfg!(target_family = "wasm") {
-            self.answer = Some(told(self.receiver.receive().await));
+        if cfg!(target_family = "wasm") {
+            if !self.is_ready() {
+                self.answer = Some(told(self.receiver.receive().await));
+            }
+        } else {
+            self.await_other_threads(device, context)?;
         }
         match &self.answer {
             Some(Ok(())) => Ok(()),
@@ -104,6 +111,18 @@ impl Pending {
                 Err(Error::Device { context: context.to_string(), message })
             }
         }
+    }
+
+    /// Another thread that polls the same device may have taken this answer up and not yet delivered it, or a
+    /// submission of its own may have come between this one and the request to be told: the answer is then a moment
+    /// away although this submission is done.
+    fn await_other_threads(&mut self, device: &Device, context: &str) -> Result<(), Error> {
+        let begin = std::time::Instant::now();
+        while !self.is_ready() && begin.elapsed() < PATIENCE {
+            std::thread::sleep(std::time::Duration::from_micros(20));
+            device.poll(context, None)?;
+        }
+        Ok(())
     }
 }
 

@@ -160,3 +160,27 @@ fn objects_may_move_between_threads() {
     shared::<gpu_runtime::Buffer>();
     shared::<Plan>();
 }
+
+#[test]
+fn threads_that_share_a_device_all_get_their_answers() {
+    let Some(device) = device() else { return };
+    let work = |streamed: bool| {
+        let mut program = accumulate(100);
+        program.outputs = vec![output("total", 2, 400, streamed)];
+        let states = HashMap::from([("total".to_string(), device.buffer("total", 400).unwrap())]);
+        let mut plan = Plan::new(&device, Arc::new(program), &states).unwrap();
+        for run in 0..300 {
+            assert_eq!(plan.run(&step(1.0)), Ok(run));
+            if run % 3 == 0 {
+                plan.results(true).unwrap();
+                plan.read_output("total").unwrap();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let work = &work;
+            scope.spawn(move || work(thread % 2 == 0));
+        }
+    });
+}
