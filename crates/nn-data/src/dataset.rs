@@ -1,6 +1,7 @@
 //! A data set: samples in rows with their targets, checked, split and selected.
 
 use cpu_reference::philox::Philox;
+use nn_train::{Data, TargetsRef};
 
 use crate::DataError;
 
@@ -103,7 +104,7 @@ impl Dataset {
         }
     }
 
-    /// Checks what batches rely on: that no part is empty and that all have the same number of rows.
+    /// Checks what the other functions rely on: that no part is empty and that all have the same number of rows.
     pub(crate) fn check_lengths(&self) -> Result<(), DataError> {
         let Inputs::F32(inputs) = &self.inputs;
         let empty = |what| DataError::Empty { dataset: self.name.clone(), what };
@@ -246,8 +247,32 @@ impl Dataset {
     }
 }
 
+impl Data for Dataset {
+    fn rows(&self) -> usize {
+        self.targets.rows()
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        &self.sample_shape
+    }
+
+    fn targets(&self) -> TargetsRef<'_> {
+        match &self.targets {
+            Targets::Classes { labels, names } => TargetsRef::Classes { labels, count: names.len() },
+            Targets::Values { values, width } => TargetsRef::Values { values, width: *width },
+        }
+    }
+
+    fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>) {
+        // A row past the end adds nothing; the trainer's check finds that values are missing.
+        for &row in rows {
+            inputs.extend_from_slice(self.input_row(row).unwrap_or_default());
+        }
+    }
+}
+
 /// Rows `indices` of a matrix with `width` columns.
-pub(crate) fn gather_rows<T: Copy>(values: &[T], width: usize, indices: &[usize]) -> Vec<T> {
+fn gather_rows<T: Copy>(values: &[T], width: usize, indices: &[usize]) -> Vec<T> {
     let mut rows = Vec::with_capacity(indices.len() * width);
     for &index in indices {
         rows.extend_from_slice(&values[index * width..(index + 1) * width]);
@@ -326,6 +351,19 @@ mod tests {
                 assert_eq!(*label, u32::from(row >= 70) + u32::from(row >= 90));
             }
         }
+    }
+
+    #[test]
+    fn a_trainer_sees_rows_and_targets_together() {
+        let data: &dyn Data = &sample();
+        let mut inputs = Vec::new();
+        data.batch(&[95, 3], &mut inputs);
+        assert_eq!(inputs, [95.0, 0.5, 3.0, 0.5]);
+        assert_eq!((data.rows(), data.sample_shape()), (100, &[2][..]));
+        let TargetsRef::Classes { labels, count } = data.targets() else {
+            panic!("classes expected");
+        };
+        assert_eq!((labels[95], labels[3], count), (2, 0, 3));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What can go wrong while data is read, checked or cut into batches.
+/// What can go wrong while data is read, checked or split.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file could not be opened or read.
