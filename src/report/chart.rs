@@ -89,8 +89,8 @@ fn heading(kind: &str, title: &str) -> String {
 
 /// A moving average over about a twentieth of the steps, or `None` if there are too few to smooth.
 ///
-/// The average of a step reaches equally far to both sides, less far near the ends and near a gap, so
-/// that it neither lags behind nor leaves the data. For a `logarithmic` scale, where all values are
+/// The average of a step reaches equally far to both sides, less far near the start, where losses fall fast; at the
+/// end it reaches back only, since the last step alone would say little. For a `logarithmic` scale, where all values are
 /// positive, their logarithms are averaged, so that the line runs through the middle of what is seen.
 fn smoothed(points: &[(f64, f64)], logarithmic: bool) -> Option<Vec<(f64, f64)>> {
     if points.len() < 40 {
@@ -110,8 +110,8 @@ fn smoothed(points: &[(f64, f64)], logarithmic: bool) -> Option<Vec<(f64, f64)>>
         }
         let last = run.len().saturating_sub(1);
         for (index, (_, value)) in run.iter_mut().enumerate() {
-            let reach = reach.min(index).min(last - index);
-            let (from, to) = (index - reach, index + reach + 1);
+            let back = reach.min(index);
+            let (from, to) = (index - back, index + back.min(last - index) + 1);
             let mean = (sums[to] - sums[from]) / (to - from) as f64;
             *value = if logarithmic { mean.exp() } else { mean };
         }
@@ -326,10 +326,19 @@ mod tests {
                 if logarithmic { (-step).exp() } else { 5.0 - step }
             };
             let points: Vec<(f64, f64)> = (0..200).map(|s| f64::from(s) / 10.0).map(|s| (s, value(s))).collect();
-            for (smooth, point) in smoothed(&points, logarithmic).unwrap().iter().zip(&points) {
+            // Near the end it reaches back further than ahead.
+            for (smooth, point) in smoothed(&points, logarithmic).unwrap().iter().zip(&points).take(195) {
                 assert!((smooth.1 - point.1).abs() < 1e-9 * point.1.abs().max(1e-9), "{smooth:?} {point:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_last_step_alone_does_not_bend_the_smooth_line() {
+        let mut points: Vec<(f64, f64)> = (0..400).map(|step| (f64::from(step), 1.0)).collect();
+        points[399].1 = 12.0;
+        let smooth = smoothed(&points, false).unwrap();
+        assert!((smooth[399].1 - 2.0).abs() < 1e-9, "one of eleven steps is 12: {}", smooth[399].1);
     }
 
     #[test]

@@ -1,0 +1,61 @@
+//! `wgrad eval`: metrics of a trained model on a data set.
+
+use super::train::measures;
+use super::{DeviceArgument, model, print, print_json};
+use crate::config;
+use crate::error::Error;
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A run's folder, or a .safetensors file with config.toml beside or above it
+    #[arg(value_name = "RUN | CHECKPOINT")]
+    model: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Other data than the run's held-out part: a file as the run's own, or inputs.npy targets.npy
+    #[arg(long, value_name = "PATH", num_args = 1..=2)]
+    data: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// If model, data or device cannot be used.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let mut found = model::find(&arguments.model)?;
+    let outputs = found.config.outputs();
+    let (set, name) = if arguments.data.is_empty() {
+        let at = arguments.model.display().to_string();
+        let loaded = found.config.complete(&at)?;
+        let name = loaded.evaluated_name();
+        (loaded.held_out.unwrap_or(loaded.training), name)
+    } else {
+        (config::load_alone(&found.config.data, &arguments.data, outputs)?, "given data")
+    };
+    let mut trainer = found.load(arguments.device.device.as_deref())?;
+    let evaluation = trainer.evaluate(&set)?;
+    if arguments.json {
+        let classes: Option<Vec<String>> = evaluation
+            .confusion
+            .as_ref()
+            .map(|counts| (0..counts.len()).map(|class| found.config.class_name(class)).collect());
+        return print_json(&json!({
+            "data": name,
+            "rows": evaluation.rows,
+            "loss": evaluation.loss,
+            "accuracy": evaluation.accuracy,
+            "mean_absolute_error": evaluation.mean_absolute_error,
+            "classes": classes,
+            "confusion": evaluation.confusion,
+            "device": trainer.device_name(),
+        }));
+    }
+    let mut text = format!("{name} ({} rows)\n", evaluation.rows);
+    for (name, value) in measures(&evaluation) {
+        text += &format!("  {:<20} {value}\n", name.to_lowercase());
+    }
+    print(&text)
+}

@@ -1,0 +1,136 @@
+//! What is kept of a run while it goes on: metrics, checkpoints, progress, and the wish to stop.
+
+use super::progress::Progress;
+use crate::error::Error;
+use crate::run_folder::{Metrics, RunFolder};
+use nn_train::{EvalReport, Evaluation, Observer, StepReport, Trainer};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by Ctrl-C.
+pub(super) static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Watches a run.
+pub(super) struct Log {
+    pub(super) folder: RunFolder,
+    pub(super) metrics: Metrics,
+    pub(super) progress: Progress,
+    pub(super) log_every: u32,
+    pub(super) checkpoint_every: u32,
+    pub(super) keep: usize,
+    pub(super) total: u32,
+    /// (step, loss) of all lines.
+    pub(super) steps: Vec<(u64, f32)>,
+    /// (step, loss, accuracy) of all lines.
+    pub(super) evaluations: Vec<(u64, f32, Option<f32>)>,
+    /// Samples a second at the last step.
+    pub(super) speed: f64,
+    /// What went wrong in here: the trainer can only be told to stop.
+    pub(super) failure: Option<Error>,
+}
+
+impl Log {
+    /// Takes the lines of an earlier part of the run for the report.
+    pub(super) fn take_up(&mut self, lines: &[Value]) {
+        for line in lines {
+            let number = |key: &str| line.get(key).and_then(Value::as_f64).map(|number| number as f32);
+            let step = line.get("step").and_then(Value::as_u64).unwrap_or(0);
+            if let Some(loss) = number("loss") {
+                self.steps.push((step, loss));
+            }
+            if let Some(loss) = number("eval_loss") {
+                self.evaluations.push((step, loss, number("eval_accuracy")));
+            }
+        }
+    }
+
+    /// Writes the line of an evaluation.
+    pub(super) fn evaluated(&mut self, step: u32, evaluation: &Evaluation) -> Result<(), Error> {
+        let accuracy = evaluation.accuracy.map(|accuracy| accuracy as f32);
+        self.evaluations.push((step.into(), evaluation.loss as f32, accuracy));
+        let mut line = json!({"step": step});
+        evaluation_fields(&mut line, evaluation);
+        self.metrics.write(&line)?;
+        let measures = match (evaluation.accuracy, evaluation.mean_absolute_error) {
+            (Some(accuracy), _) => format!("  accuracy {accuracy:.4}"),
+            (None, Some(error)) => format!("  mean absolute error {error:.4}"),
+            (None, None) => String::new(),
+        };
+        self.progress.line(&format!("step {step}/{}  eval loss {:.4}{measures}", self.total, evaluation.loss));
+        Ok(())
+    }
+
+    fn stepped(&mut self, report: &StepReport) -> Result<(), Error> {
+        self.speed = report.samples_per_second;
+        self.progress.step(report.step, report.loss, report.samples_per_second);
+        // The first and the last step are always of interest, and so is a loss that ends the run.
+        let due = report.step.is_multiple_of(self.log_every) || report.step == 1 || report.step == self.total;
+        if due || !report.loss.is_finite() {
+            self.steps.push((report.step.into(), report.loss));
+            self.metrics.write(&json!({
+                "step": report.step,
+                "loss": number(report.loss),
+                "lr": number(report.learning_rate),
+                "grad_norm": number(report.gradient_norm),
+                "samples_per_s": report.samples_per_second.round(),
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Saves a checkpoint, and removes old ones.
+    fn save(&self, trainer: &Trainer, step: u32) -> Result<(), Error> {
+        trainer.save_training(self.folder.checkpoint(step))?;
+        self.folder.keep_checkpoints(self.keep)
+    }
+
+    fn go_on(&mut self, done: Result<(), Error>) -> ControlFlow<()> {
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// The shortest number that is this one in single precision: 0.003, not 0.003000000026077032. NaN is null in JSON.
+pub(super) fn number(value: f32) -> Value {
+    json!(value.to_string().parse::<f64>().ok())
+}
+
+/// The fields of an evaluation in `metrics.jsonl`.
+pub(super) fn evaluation_fields(line: &mut Value, evaluation: &Evaluation) {
+    line["eval_loss"] = json!(evaluation.loss);
+    if let Some(accuracy) = evaluation.accuracy {
+        line["eval_accuracy"] = json!(accuracy);
+    }
+    if let Some(error) = evaluation.mean_absolute_error {
+        line["eval_mean_absolute_error"] = json!(error);
+    }
+}
+
+impl Observer for Log {
+    fn on_step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        let done = self.stepped(report);
+        self.go_on(done)
+    }
+
+    fn on_evaluation(&mut self, report: &EvalReport) -> ControlFlow<()> {
+        let done = self.evaluated(report.step, &report.evaluation);
+        self.go_on(done)
+    }
+
+    fn after_step(&mut self, trainer: &Trainer, step: u32) -> Result<ControlFlow<()>, nn_train::Error> {
+        let stop = STOP.load(Ordering::Relaxed) && step < self.total;
+        if stop || step.is_multiple_of(self.checkpoint_every) || step == self.total {
+            let saved = self.save(trainer, step);
+            if self.go_on(saved).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}

@@ -1,0 +1,171 @@
+//! `wgrad predict`: what a trained model makes of inputs.
+
+use super::{DeviceArgument, model, print, print_json};
+use crate::config::Config;
+use crate::error::Error;
+use nn_data::npy::{NpyArray, NpyData};
+use nn_data::text_table::bag_of_words;
+use nn_train::Loss;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Classes that are printed with their probabilities, the likeliest first.
+const SHOWN: usize = 5;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A run's folder, or a .safetensors file with config.toml beside or above it
+    #[arg(value_name = "RUN | CHECKPOINT")]
+    model: PathBuf,
+    /// A .npy file of rows, the numbers of a row (digits: 64 from 0 to 1), or a text
+    #[arg(required = true, allow_negative_numbers = true)]
+    input: Vec<String>,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// If model, input or device cannot be used.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let found = model::find(&arguments.model)?;
+    let config = &found.config;
+    let inputs = inputs(config, &arguments.input)?;
+    let mut trainer = found.load(arguments.device.device.as_deref())?;
+    let output = trainer.predict(&inputs)?;
+    let values = output.as_f32().map_err(nn_train::Error::from)?;
+    let width = config.outputs().unwrap_or(1);
+    let loss = config.loss()?;
+    let predictions: Vec<Prediction> = values.chunks(width).map(|row| Prediction::of(loss, row)).collect();
+    if arguments.json {
+        let predictions: Vec<Value> = predictions.iter().map(|prediction| prediction.document(config)).collect();
+        return print_json(&json!({"predictions": predictions}));
+    }
+    print(&predictions.iter().map(|prediction| prediction.line(config)).collect::<String>())
+}
+
+/// The rows that the arguments give, one after the other.
+fn inputs(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
+    let width = config.model.config.sizes[0];
+    if let [path] = arguments
+        && Path::new(path).extension().is_some_and(|extension| extension == "npy")
+    {
+        return read_rows(Path::new(path), width);
+    }
+    if config.data.kind == "text-table" {
+        return Ok(bag_of_words(&arguments.join(" "), width));
+    }
+    let words = arguments.iter().flat_map(|text| text.split(|c: char| c == ',' || c.is_whitespace()));
+    let parse = |word: &str| match word.parse::<f32>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(Error::usage(format!("{word:?} is not a finite number; give {width} numbers or a .npy file of rows"))),
+    };
+    let numbers: Vec<f32> = words.filter(|word| !word.is_empty()).map(parse).collect::<Result<_, _>>()?;
+    if numbers.is_empty() || !numbers.len().is_multiple_of(width) {
+        let count = numbers.len();
+        return Err(Error::usage(format!("the input has {count} numbers, but the model takes {width} a row")));
+    }
+    Ok(numbers)
+}
+
+/// Reads rows of `width` numbers, of any type.
+fn read_rows(path: &Path, width: usize) -> Result<Vec<f32>, Error> {
+    let NpyArray { shape, data } = NpyArray::read(path)?;
+    // A single row may come without a dimension for the rows.
+    let row = if shape.iter().product::<usize>() == width { width } else { shape.iter().skip(1).product() };
+    if row != width || data.is_empty() {
+        return Err(Error::run(format!(
+            "{}: the array has the shape {shape:?}, but the model takes rows of {width} numbers",
+            path.display()
+        )));
+    }
+    let numbers: Vec<f32> = match data {
+        NpyData::F32(values) => values,
+        NpyData::F64(values) => values.iter().map(|&value| value as f32).collect(),
+        NpyData::U8(values) => values.iter().map(|&value| f32::from(value)).collect(),
+        NpyData::U16(values) => values.iter().map(|&value| f32::from(value)).collect(),
+        NpyData::U32(values) => values.iter().map(|&value| value as f32).collect(),
+        NpyData::I32(values) => values.iter().map(|&value| value as f32).collect(),
+        NpyData::I64(values) => values.iter().map(|&value| value as f32).collect(),
+    };
+    match numbers.iter().position(|number| !number.is_finite()) {
+        Some(place) => Err(Error::run(format!(
+            "{}: row {} (from 0) has {}; give finite numbers",
+            path.display(),
+            place / width,
+            numbers[place]
+        ))),
+        None => Ok(numbers),
+    }
+}
+
+/// What the model makes of one row.
+enum Prediction {
+    /// A class, and a number for each: its probability, or its output where that is none.
+    Class {
+        class: usize,
+        scores: Vec<f64>,
+        probabilities: bool,
+    },
+    Values(Vec<f32>),
+}
+
+impl Prediction {
+    fn of(loss: Loss, row: &[f32]) -> Prediction {
+        let (scores, probabilities) = match (loss, row) {
+            (Loss::CrossEntropy, _) => (softmax(row), true),
+            (Loss::BinaryCrossEntropy, [logit]) => {
+                let probability = 1.0 / (1.0 + (-f64::from(*logit)).exp());
+                (vec![1.0 - probability, probability], true)
+            }
+            (Loss::MseOneHot, _) => (row.iter().map(|&value| f64::from(value)).collect(), false),
+            _ => return Prediction::Values(row.to_vec()),
+        };
+        // The first of equals, as the evaluation does. One logit decides at 0, as the evaluation does.
+        let class = match (loss, row) {
+            (Loss::BinaryCrossEntropy, [logit]) => usize::from(*logit > 0.0),
+            _ => (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0),
+        };
+        Prediction::Class { class, scores, probabilities }
+    }
+
+    fn line(&self, config: &Config) -> String {
+        match self {
+            Prediction::Values(values) => {
+                let values: Vec<String> = values.iter().map(f32::to_string).collect();
+                format!("{}\n", values.join(" "))
+            }
+            Prediction::Class { class, scores, probabilities } => {
+                let mut order: Vec<usize> = (0..scores.len()).collect();
+                order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+                let shown = order.iter().take(SHOWN);
+                let shown = shown.map(|&class| format!("{} {:.4}", config.class_name(class), scores[class]));
+                let what = if *probabilities { "probabilities" } else { "outputs" };
+                format!("{}  ({what}: {})\n", config.class_name(*class), shown.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    fn document(&self, config: &Config) -> Value {
+        match self {
+            Prediction::Values(values) if values.len() == 1 => json!({"value": values[0]}),
+            Prediction::Values(values) => json!({"values": values}),
+            Prediction::Class { class, scores, probabilities } => {
+                let names = (0..scores.len()).map(|class| config.class_name(class));
+                let scores: serde_json::Map<String, Value> =
+                    names.zip(scores.iter().map(|score| json!(score))).collect();
+                let key = if *probabilities { "probabilities" } else { "outputs" };
+                json!({"class": class, "name": config.class_name(*class), key: scores})
+            }
+        }
+    }
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit.into()));
+    let powers: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}

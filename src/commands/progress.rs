@@ -1,0 +1,59 @@
+//! How far a run is: a bar on a terminal, else a line now and then. On standard error.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+const BAR: usize = 24;
+
+/// Shows the progress of one run.
+#[derive(Debug)]
+pub(super) struct Progress {
+    total: u32,
+    terminal: bool,
+    shown: Option<Instant>,
+    /// Whether a bar stands on the current line.
+    open: bool,
+}
+
+impl Progress {
+    pub(super) fn new(total: u32) -> Progress {
+        Progress { total, terminal: std::io::stderr().is_terminal(), shown: None, open: false }
+    }
+
+    /// Shows a step, unless the last one was shown just now.
+    pub(super) fn step(&mut self, step: u32, loss: f32, samples_per_second: f64) {
+        let pause = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(5) };
+        let now = Instant::now();
+        if self.shown.get_or_insert(now).elapsed() < pause {
+            return;
+        }
+        self.shown = Some(now);
+        let text = format!("step {step}/{}  loss {loss:.4}  {samples_per_second:.0} samples/s", self.total);
+        if self.terminal {
+            let done = (BAR as u64 * u64::from(step) / u64::from(self.total.max(1))) as usize;
+            let bar = format!("[{}{}]", "#".repeat(done.min(BAR)), ".".repeat(BAR - done.min(BAR)));
+            self.write(&format!("\r{bar} {text}\x1b[K"));
+            self.open = true;
+        } else {
+            self.line(&text);
+        }
+    }
+
+    /// Shows a line of its own.
+    pub(super) fn line(&mut self, text: &str) {
+        let clear = if std::mem::take(&mut self.open) { "\r\x1b[K" } else { "" };
+        self.write(&format!("{clear}{text}\n"));
+    }
+
+    /// Removes the bar.
+    pub(super) fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            self.write("\r\x1b[K");
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // Nobody to tell if standard error is closed.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+}

@@ -1,0 +1,358 @@
+//! `wgrad train`: from a preset or a config file to a run's folder.
+
+use super::log::{Log, STOP, evaluation_fields, number};
+use super::progress::Progress;
+use super::{DeviceArgument, device_name, open_device, print, with_commas};
+use crate::config::{self, Config, LoadedData, PRESETS};
+use crate::error::Error;
+use crate::report::{self, Example, Examples, RunReport};
+use crate::run_folder::{Place, RunFolder};
+use nn_data::{Dataset, Inputs, Targets};
+use nn_train::{Evaluation, Trainer, train::read_tensors};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Pictures in the report.
+const PICTURES: usize = 24;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A preset (listed when there is none) or a config file
+    #[arg(value_name = "PRESET | FILE.toml")]
+    target: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// The run's folder; by default runs/<name>-<n>
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder, from its newest whole checkpoint
+    #[arg(long, value_name = "DIR", conflicts_with = "overwrite")]
+    resume: Option<PathBuf>,
+    /// Replace the run that is in the folder
+    #[arg(long)]
+    overwrite: bool,
+    /// The seed of initial weights, order and dropout
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Take so many steps
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
+    /// Take each row so many times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Rows of a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Option<u32>,
+    /// A file in place of the preset's or the config's data: for text, a CSV or TSV file of texts with labels
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+}
+
+/// # Errors
+/// If the config, the data or the device is wrong (nothing is written then), or the run fails or is stopped.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let start = Instant::now();
+    if arguments.target.is_none() && arguments.resume.is_none() {
+        return list_presets();
+    }
+    let (mut config, at) = configuration(arguments)?;
+    let place = place(arguments, &config)?;
+    place.check()?;
+    let device_name = device_name(arguments.device.device.as_deref(), config.train.device.as_deref());
+    let device = open_device(&device_name)?;
+    let data = config.complete(&at)?;
+    config.train.device = Some(device_name.0);
+    let mut trainer = config.trainer(device)?;
+    if let Some(weights) = &config.model.weights {
+        trainer.load(weights)?;
+    }
+    let resumed = match &place {
+        Place::Resumed(path) => Some(go_on(&mut trainer, path)?),
+        _ => None,
+    };
+
+    // Config, data and weights are good: from here on there is a folder.
+    let folder = place.make()?;
+    let toml = config.to_toml()?;
+    folder.write_config(&toml)?;
+    let mut log = begin_log(&folder, &config, &data, trainer.step())?;
+    if resumed == Some(true) {
+        evaluate_missed(&mut log, &mut trainer, &config, &data)?;
+    }
+    if ctrlc::set_handler(stop).is_err() {
+        ::log::warn!("Ctrl-C cannot be caught here: it would end the run without a checkpoint");
+    }
+    let finished = fit(&mut trainer, &data, &mut log)?;
+    if !finished {
+        let path = folder.path().display();
+        return Err(Error::Interrupted(format!(
+            "stopped after step {} of {}; a checkpoint is written; go on with: wgrad train --resume {path}",
+            trainer.step(),
+            log.total
+        )));
+    }
+    finish(&config, toml, &data, &mut trainer, &mut log, start)
+}
+
+fn list_presets() -> Result<(), Error> {
+    let mut text = String::from("Presets:\n");
+    for (name, what) in PRESETS {
+        text += &format!("  {name:<12} {what}\n");
+    }
+    print(&(text + "\nTrain one with: wgrad train <preset>, or your own with: wgrad train <file.toml>\n"))
+}
+
+/// The second Ctrl-C does not wait.
+fn stop() {
+    if STOP.swap(true, Ordering::Relaxed) {
+        std::process::exit(1);
+    }
+    eprintln!("\nstopping after this step; once more to stop at once");
+}
+
+/// The configuration that the arguments ask for, and what to call it in messages.
+fn configuration(arguments: &Arguments) -> Result<(Config, String), Error> {
+    let own = arguments.resume.as_deref().map(RunFolder::open);
+    let (mut config, at) = match (&arguments.target, own) {
+        (Some(target), _) => named(target)?,
+        (None, Some(folder)) => (folder.read_config()?, folder.config().display().to_string()),
+        (None, None) => return Err(Error::usage("name a preset or a config file")),
+    };
+    if let Some(seed) = arguments.seed {
+        config.train.seed = seed;
+    }
+    if arguments.steps.is_some() || arguments.epochs.is_some() {
+        (config.train.steps, config.train.epochs) = (arguments.steps, arguments.epochs);
+    }
+    if let Some(size) = arguments.batch_size {
+        config.data.batch_size = Some(size as usize);
+    }
+    if let Some(path) = &arguments.data {
+        replace_data(&mut config, path)?;
+    }
+    Ok((config, at))
+}
+
+/// A preset or a config file.
+fn named(target: &str) -> Result<(Config, String), Error> {
+    if let Some(config) = config::preset(target) {
+        return Ok((config, format!("preset {target}")));
+    }
+    let path = Path::new(target);
+    if path.is_file() || path.extension().is_some_and(|extension| extension == "toml") {
+        return Ok((config::read(path)?, target.to_string()));
+    }
+    let near = config::nearest(target, PRESETS.iter().map(|(name, _)| *name)).unwrap_or_default();
+    Err(Error::usage(format!(
+        "there is no preset {target:?} and no such file; the nearest preset is {near:?}; `wgrad train` lists them all"
+    )))
+}
+
+fn replace_data(config: &mut Config, path: &Path) -> Result<(), Error> {
+    let data = &mut config.data;
+    match data.kind.as_str() {
+        "csv" | "text-table" => {}
+        "topics" => {
+            let (batch_size, validation, seed) = (data.batch_size, data.validation, data.seed);
+            *data = config::Data { kind: "text-table".into(), batch_size, validation, seed, ..Default::default() };
+            if config.optimizer.kind == "sgd" {
+                // A bag of words is several times longer than a mean of word vectors, and gradients grow with it.
+                config.optimizer.lr = config.optimizer.lr.map(|lr| lr / 20.0);
+            }
+        }
+        kind => {
+            return Err(Error::usage(format!(
+                "--data {}: the data {kind:?} cannot be replaced by one file; for a table of numbers write a config with \
+                 data.kind = \"csv\", for arrays one with \"arrays\"",
+                path.display()
+            )));
+        }
+    }
+    // The config is written to another folder than this path may be relative to.
+    data.path = Some(std::path::absolute(path).map_err(|error| Error::usage(format!("--data: {error}")))?);
+    Ok(())
+}
+
+fn place(arguments: &Arguments, config: &Config) -> Result<Place, Error> {
+    if let Some(path) = &arguments.resume {
+        if arguments.out.as_ref().is_some_and(|out| out != path) {
+            return Err(Error::usage("--out and --resume name different folders; --resume goes on in its own"));
+        }
+        return Ok(Place::Resumed(path.clone()));
+    }
+    let overwrite = arguments.overwrite;
+    Ok(match arguments.out.as_ref().or(config.output.dir.as_ref()) {
+        Some(path) => Place::Named { path: path.clone(), overwrite },
+        None => Place::Numbered(config.output.name.clone()),
+    })
+}
+
+/// Takes up the newest whole checkpoint; says which. Returns whether there was one.
+fn go_on(trainer: &mut Trainer, path: &Path) -> Result<bool, Error> {
+    for checkpoint in RunFolder::open(path).list_checkpoints() {
+        if let Err(error) = read_tensors(&checkpoint) {
+            eprintln!("skipped: {error}");
+            continue;
+        }
+        trainer.load_training(&checkpoint)?;
+        eprintln!("going on after step {} from {}", trainer.step(), checkpoint.display());
+        return Ok(true);
+    }
+    eprintln!("{} has no whole checkpoint; starting over", path.display());
+    Ok(false)
+}
+
+fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) -> Result<Log, Error> {
+    let lines = if step > 0 { folder.read_metrics(step) } else { Vec::new() };
+    let total = config.total_steps(data);
+    let mut log = Log {
+        metrics: folder.begin_metrics(&lines)?,
+        folder: folder.clone(),
+        progress: Progress::new(total),
+        log_every: config.train.log_every,
+        checkpoint_every: config.checkpoint.every.unwrap_or(total).max(1),
+        keep: config.checkpoint.keep,
+        total,
+        steps: Vec::new(),
+        evaluations: Vec::new(),
+        speed: 0.0,
+        failure: None,
+    };
+    log.take_up(&lines);
+    Ok(log)
+}
+
+/// A checkpoint is written before the evaluation of its step; a run that ended between the two lacks that line.
+fn evaluate_missed(log: &mut Log, trainer: &mut Trainer, config: &Config, data: &LoadedData) -> Result<(), Error> {
+    let step = trainer.step();
+    let due = config.train.eval_every.is_some_and(|every| step.is_multiple_of(every)) || step >= log.total;
+    if due && log.evaluations.last().is_none_or(|(known, ..)| *known != u64::from(step)) {
+        let set = data.evaluated();
+        let rows = config.train.eval_batches.map_or(set.rows(), |batches| batches.saturating_mul(config.batch_size()));
+        let rows: Vec<usize> = (0..rows.min(set.rows())).collect();
+        let evaluation = trainer.evaluate(&set.subset(&rows)?)?;
+        log.evaluated(step, &evaluation)?;
+    }
+    Ok(())
+}
+
+/// Trains; returns whether the run is complete.
+fn fit(trainer: &mut Trainer, data: &LoadedData, log: &mut Log) -> Result<bool, Error> {
+    if trainer.step() >= log.total {
+        eprintln!("the run has taken all of its {} steps; give a larger --steps or --epochs to go on", log.total);
+        return Ok(true);
+    }
+    let report = trainer.fit(&data.training, Some(data.evaluated()), log);
+    log.progress.end();
+    if let Some(failure) = log.failure.take() {
+        return Err(failure);
+    }
+    Ok(report?.finished)
+}
+
+/// Writes what a finished run leaves, and prints its results.
+fn finish(
+    config: &Config,
+    toml: String,
+    data: &LoadedData,
+    trainer: &mut Trainer,
+    log: &mut Log,
+    start: Instant,
+) -> Result<(), Error> {
+    let set = data.evaluated();
+    let evaluation = trainer.evaluate(set)?;
+    let folder = log.folder.clone();
+    trainer.save(folder.model())?;
+    let device = trainer.device_name().unwrap_or_default();
+    let parameters = trainer.declarations().parameter_count();
+    let seconds = start.elapsed().as_secs_f64();
+
+    let mut last = json!({"final": true, "steps": trainer.step(), "device": device});
+    last["seconds"] = json!((seconds * 1000.0).round() / 1000.0);
+    last["parameters"] = json!(parameters);
+    last["loss"] = log.steps.last().map_or(json!(null), |(_, loss)| number(*loss));
+    evaluation_fields(&mut last, &evaluation);
+    last["eval_rows"] = json!(evaluation.rows);
+    last["samples_per_s"] = json!(log.speed.round());
+    log.metrics.write(&last)?;
+
+    let model = config.describe();
+    let measures = measures(&evaluation);
+    let summary = [
+        ("Model", format!("{model}, {} parameters", with_commas(parameters as u64))),
+        ("Training data", format!("{}, {} rows", data.training.name, with_commas(data.training.rows() as u64))),
+        ("Seed", config.train.seed.to_string()),
+        ("Time", format!("{seconds:.1} s")),
+        ("Evaluated on", format!("{}, {} rows", data.evaluated_name(), with_commas(evaluation.rows as u64))),
+    ];
+    let summary = summary.into_iter().map(|(name, value)| (name.to_string(), value));
+    // The names that the report itself would add, without how many rows were right.
+    let last = measures.iter().map(|(name, value)| (format!("Last evaluation {}", name.to_lowercase()), value.clone()));
+    let summary = summary.chain(last).collect();
+    let report = RunReport {
+        title: format!("{}: {model}", config.output.name),
+        config_toml: toml,
+        device: device.clone(),
+        steps: std::mem::take(&mut log.steps),
+        evaluations: std::mem::take(&mut log.evaluations),
+        confusion: confusion(config, &evaluation),
+        examples: pictures(config, data, trainer)?,
+        summary,
+    };
+    report::write(folder.path(), &report).map_err(|error| Error::run(error.to_string()))?;
+
+    let measures: Vec<String> =
+        measures.iter().map(|(name, value)| format!("{} {value}", name.to_lowercase())).collect();
+    print(&format!(
+        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\nrun: {}\nreport: {}\n",
+        config.output.name,
+        with_commas(parameters as u64),
+        with_commas(trainer.step().into()),
+        start.elapsed().as_secs_f64(),
+        data.evaluated_name(),
+        with_commas(evaluation.rows as u64),
+        measures.join(", "),
+        folder.path().display(),
+        folder.report().display()
+    ))
+}
+
+/// Names and values of what was measured.
+pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
+    let mut measures = vec![("Loss".to_string(), format!("{:.4}", evaluation.loss))];
+    if let Some(accuracy) = evaluation.accuracy {
+        let right = (accuracy * evaluation.rows as f64).round() as u64;
+        let rows = with_commas(evaluation.rows as u64);
+        measures.push(("Accuracy".into(), format!("{accuracy:.4} ({} of {rows} right)", with_commas(right))));
+    }
+    if let Some(error) = evaluation.mean_absolute_error {
+        measures.push(("Mean absolute error".into(), format!("{error:.4}")));
+    }
+    measures
+}
+
+fn confusion(config: &Config, evaluation: &Evaluation) -> Option<(Vec<String>, Vec<Vec<u32>>)> {
+    let counts = evaluation.confusion.clone()?;
+    Some(((0..counts.len()).map(|class| config.class_name(class)).collect(), counts))
+}
+
+/// Pictures of the evaluated data: some that the model got wrong, then some that it got right.
+fn pictures(config: &Config, data: &LoadedData, trainer: &mut Trainer) -> Result<Option<Examples>, Error> {
+    let Some((height, width)) = data.picture else { return Ok(None) };
+    let set: &Dataset = data.evaluated();
+    let (Inputs::F32(inputs), Targets::Classes { labels, .. }) = (&set.inputs, &set.targets) else { return Ok(None) };
+    let predictions = trainer.predict_classes(inputs)?;
+    let (wrong, right): (Vec<usize>, Vec<usize>) = (0..set.rows()).partition(|&row| predictions[row] != labels[row]);
+    let wrong = &wrong[..wrong.len().min(PICTURES / 2)];
+    let rows = wrong.iter().chain(right.iter().take(PICTURES - wrong.len()));
+    let example = |&row: &usize| Example {
+        pixels: set.input_row(row).unwrap_or_default().to_vec(),
+        width,
+        height,
+        truth: config.class_name(labels[row] as usize),
+        predicted: config.class_name(predictions[row] as usize),
+    };
+    Ok(Some(Examples { images: rows.map(example).collect() }))
+}

@@ -1,0 +1,177 @@
+//! Checking a configuration, filling in what the data decides, and making the trainer.
+
+use super::data::LoadedData;
+use super::{Config, Loss, load_split};
+use crate::error::Error;
+use nn_data::Dataset;
+use nn_train::nn::TargetKind;
+use nn_train::{Data as _, Trainer};
+
+impl Config {
+    /// Checks what can be checked without data.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let train = &self.train;
+        self.model.config.build()?;
+        self.optimizer.build()?;
+        self.build_schedule()?;
+        self.build_order()?;
+        if train.precision != "f32" {
+            let known = ["f16", "bf16"].contains(&train.precision.as_str());
+            let what = if known { "is not supported yet" } else { "is unknown" };
+            return Err(format!("train.precision = {:?} {what}; supported: f32", train.precision));
+        }
+        if train.steps.is_some() && train.epochs.is_some() {
+            return Err("train.steps and train.epochs are both given; keep one of them".into());
+        }
+        let numbers = [
+            ("train.steps", train.steps.map(u64::from)),
+            ("train.epochs", train.epochs.map(u64::from)),
+            ("train.log_every", Some(train.log_every.into())),
+            ("train.eval_every", train.eval_every.map(u64::from)),
+            ("train.eval_batches", train.eval_batches.map(|batches| batches as u64)),
+            ("checkpoint.every", self.checkpoint.every.map(u64::from)),
+            ("checkpoint.keep", Some(self.checkpoint.keep as u64)),
+            ("data.batch_size", self.data.batch_size.map(|size| size as u64)),
+        ];
+        if let Some((key, _)) = numbers.iter().find(|(_, number)| *number == Some(0)) {
+            return Err(format!("{key} = 0 makes no sense; give 1 or more"));
+        }
+        if let Some(norm) = train.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(format!("train.clip_norm = {norm} must be above 0"));
+        }
+        if let Some(loss) = &self.loss {
+            loss.build()?;
+        }
+        Ok(())
+    }
+
+    /// The number of the model's outputs, if the config says it.
+    pub(crate) fn outputs(&self) -> Option<usize> {
+        self.model.config.sizes.last().copied().filter(|size| *size > 0)
+    }
+
+    /// Loads the data and fills in every default that it decides. `at` names the config in messages.
+    ///
+    /// # Errors
+    /// What is wrong with the data, or how model, loss and data contradict each other.
+    pub(crate) fn complete(&mut self, at: &str) -> Result<LoadedData, Error> {
+        let outputs = self.outputs();
+        let data = load_split(&mut self.data, outputs)?;
+        self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
+        self.optimizer.fill().map_err(Error::Usage)?;
+        let train = &mut self.train;
+        if train.steps.is_none() {
+            train.epochs.get_or_insert(10);
+        }
+        let per_epoch = data.training.rows().div_ceil(self.data.batch_size.unwrap_or(1));
+        let steps = match (train.steps, train.epochs) {
+            (Some(steps), _) => u64::from(steps),
+            (None, epochs) => u64::from(epochs.unwrap_or(0)) * per_epoch as u64,
+        };
+        let steps = u32::try_from(steps)
+            .map_err(|_| Error::usage(format!("{at}: a run of {steps} steps is too long; at most {}", u32::MAX)))?;
+        // Rows held out are looked at after each epoch; those trained on have shown their loss already.
+        let every = if train.epochs.is_some() && data.held_out.is_some() { per_epoch as u32 } else { steps };
+        let eval_every = *train.eval_every.get_or_insert(every.max(1));
+        self.checkpoint.every.get_or_insert(eval_every);
+        Ok(data)
+    }
+
+    /// Fits sizes and loss of the model to the data.
+    fn fit_model(&mut self, data: &Dataset) -> Result<(), String> {
+        let kind = data.targets().kind();
+        let sizes = &mut self.model.config.sizes;
+        if let [first, .., last] = sizes.as_mut_slice() {
+            if *first == 0 {
+                *first = data.width();
+            }
+            if *last == 0 {
+                *last = match kind {
+                    TargetKind::Classes { count } => count,
+                    TargetKind::Values { width } => width,
+                };
+            }
+        }
+        let (first, outputs) = (sizes[0], sizes[sizes.len() - 1]);
+        if first != data.width() {
+            let width = data.width();
+            return Err(format!(
+                "model.config.sizes begins with {first}, but a row of the data has {width} input numbers; begin with {width}"
+            ));
+        }
+        if sizes.contains(&0) {
+            return Err(
+                "model.config.sizes has a 0 between others; only the first and the last may follow the data".into()
+            );
+        }
+        let default = match kind {
+            TargetKind::Classes { count: ..=2 } if outputs == 1 => "binary_cross_entropy",
+            TargetKind::Classes { .. } => "cross_entropy",
+            TargetKind::Values { .. } => "mse",
+        };
+        let loss = self.loss.get_or_insert(Loss { kind: default.into(), delta: None });
+        if loss.kind == "huber" {
+            loss.delta.get_or_insert(1.0);
+        }
+        loss.build()?.check(&[data.rows(), outputs].into(), kind)
+    }
+
+    /// How many steps the run takes, for a completed config.
+    pub(crate) fn total_steps(&self, data: &LoadedData) -> u32 {
+        let per_epoch = data.training.rows().div_ceil(self.batch_size()) as u32;
+        self.train.steps.unwrap_or_else(|| self.train.epochs.unwrap_or(0) * per_epoch)
+    }
+
+    /// Rows of a step, for a completed config.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.data.batch_size.unwrap_or(1).max(1)
+    }
+
+    /// The loss, for a completed config.
+    pub(crate) fn loss(&self) -> Result<nn_train::Loss, Error> {
+        let missing = || Error::usage("loss.kind is missing; add a section [loss]");
+        self.loss.as_ref().ok_or_else(missing)?.build().map_err(Error::Usage)
+    }
+
+    /// The trainer of a completed config, with its parameters set up for rows of numbers.
+    ///
+    /// # Errors
+    /// If the weights file does not fit, or the device fails.
+    pub(crate) fn trainer(&self, device: nn_core::Device) -> Result<Trainer, Error> {
+        let build = || -> Result<Trainer, String> {
+            let mut trainer = Trainer::new(self.model.config.build()?)
+                .optimizer(self.optimizer.build()?)
+                .schedule(self.build_schedule()?)
+                .order(self.build_order()?);
+            trainer = match (self.train.steps, self.train.epochs) {
+                (Some(steps), _) => trainer.steps(steps),
+                (None, epochs) => trainer.epochs(epochs.unwrap_or(0)),
+            };
+            if let Some(norm) = self.train.clip_norm {
+                trainer = trainer.clip_norm(norm);
+            }
+            if let Some(batches) = self.train.eval_batches {
+                trainer = trainer.evaluation_batches(batches);
+            }
+            if let Some(every) = self.train.eval_every {
+                trainer = trainer.evaluate_every(every);
+            }
+            Ok(trainer)
+        };
+        let trainer = build().map_err(Error::Usage)?.loss(self.loss()?);
+        let mut trainer = trainer.device(device).seed(self.train.seed).batch_size(self.batch_size());
+        trainer.build(&self.model.config.sizes[..1])?;
+        Ok(trainer)
+    }
+
+    /// The class's name, or its number where it has none.
+    pub(crate) fn class_name(&self, class: usize) -> String {
+        let name = self.data.classes.as_ref().and_then(|names| names.get(class));
+        name.cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The file as it is written to a run's folder.
+    pub(crate) fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|error| Error::run(format!("internal: the config cannot be written: {error}")))
+    }
+}
