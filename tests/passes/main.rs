@@ -1,0 +1,16 @@
+//! The passes of `nn-core`: what each does to a graph, and that none changes what the graph means.
+
+mod autodiff;
+#[path = "../common/mod.rs"]
+mod common;
+mod errors;
+mod fusion;
+mod golden;
+mod interpreter;
+mod memory;
+#[path = "../common/mlp.rs"]
+mod mlp;
+mod random_graph;
+mod simplify;
+mod states;
+mod verify;

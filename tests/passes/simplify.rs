@@ -1,0 +1,152 @@
+//! `simplify`: what it drops, and that the graph still means the same.
+
+use crate::common;
+use crate::interpreter::{Named, assert_close, interpret};
+use crate::random_graph::{leaves, random_graph, run};
+use nn_core::graph::{self, Graph, NodeKind, Trace, Value};
+use nn_core::passes::{ScheduleOptions, insert_copies, simplify, verify};
+use nn_core::{DType, Device, Error};
+use std::collections::HashMap;
+
+const FUSED: ScheduleOptions = ScheduleOptions { fuse: true, max_buffers: 8 };
+const ALONE: ScheduleOptions = ScheduleOptions { fuse: false, max_buffers: 8 };
+
+/// Numbers folded while tracing are rounded to f32, and the graphs amplify errors by less than a hundred.
+const FOLDED: f64 = 1e-5;
+/// f32 throughout; llvmpipe's tanh is good to 1e-4 near zero.
+const SINGLE: f64 = 1e-3;
+
+fn traced(function: impl FnOnce(&Trace, Value) -> Value) -> Graph {
+    let graph = graph::trace(|trace| {
+        let x = trace.input("x", DType::F32, [2, 3]);
+        trace.output("y", function(trace, x));
+        Ok(())
+    });
+    graph.unwrap()
+}
+
+/// The operators left after simplifying, in order.
+fn operators(graph: &Graph) -> Vec<&'static str> {
+    graph.nodes().iter().filter_map(|node| node.op().map(|op| op.name())).collect()
+}
+
+fn simplified(function: impl FnOnce(&Trace, Value) -> Value) -> Vec<&'static str> {
+    operators(&simplify(&traced(function)).unwrap())
+}
+
+#[test]
+fn folds_arithmetic_on_constants() {
+    let graph = simplify(&traced(|_, x| x + (x.full_like(3.0) * 2.0 + 1.0).exp())).unwrap();
+    assert_eq!(operators(&graph), ["broadcast", "add"]);
+    let constants = graph.nodes().iter().filter_map(|node| match &node.kind {
+        NodeKind::Constant(bytes) => Some(f32::from_ne_bytes(bytes.as_ref().as_ref().try_into().unwrap())),
+        _ => None,
+    });
+    assert_eq!(constants.collect::<Vec<_>>(), [7.0_f32.exp()]);
+}
+
+#[test]
+fn keeps_random_numbers_of_different_streams_apart() {
+    let graph = traced(|trace, x| x + trace.random_uniform([2, 3], 1) + trace.random_uniform([2, 3], 2));
+    let left = operators(&simplify(&graph).unwrap());
+    assert_eq!(left.iter().filter(|name| **name == "random_bits").count(), 2, "streams differ, so do the numbers");
+}
+
+#[test]
+fn removes_duplicates() {
+    assert_eq!(simplified(|_, x| x.exp() + x.exp()), ["exp", "add"]);
+    assert_eq!(simplified(|_, x| x.sum(&[0]) * x.sum(&[0])), ["sum", "multiply"]);
+    // Equal but for an attribute is not equal.
+    assert_eq!(simplified(|_, x| x.sum(&[0]).sum_all() * x.sum(&[1]).sum_all()).len(), 5);
+    assert_eq!(
+        simplified(|_, x| x.pad(&[(0, 1), (0, 0)], 0.0) - x.pad(&[(0, 1), (0, 0)], 1.0)),
+        ["pad", "pad", "subtract"]
+    );
+}
+
+#[test]
+fn drops_dead_nodes_and_unread_inputs() {
+    let graph = traced(|trace, x| {
+        let _unread = trace.input("z", DType::F32, [9]).tanh();
+        x.relu()
+    });
+    let graph = simplify(&graph).unwrap();
+    assert_eq!(operators(&graph), ["relu"]);
+    assert_eq!(graph.inputs().len(), 1);
+}
+
+#[test]
+fn drops_views_and_factors_that_change_nothing() {
+    assert_eq!(simplified(|_, x| x.reshape([2, 3]).permute(&[0, 1]).slice(&[0, 0], [2, 3]).relu()), ["relu"]);
+    assert_eq!(simplified(|_, x| (x * 1.0 / 1.0).contiguous().relu()), ["relu"]);
+    // x + 0 is not x: −0 + 0 is 0.
+    assert_eq!(simplified(|_, x| (x + 0.0).relu()), ["broadcast", "add", "relu"]);
+    assert_eq!(simplified(|_, x| x.permute(&[1, 0]).relu()), ["permute", "relu"]);
+}
+
+#[test]
+fn keeps_a_state_that_is_only_written() -> Result<(), Error> {
+    let graph = graph::trace(|trace| {
+        let x = trace.input("x", DType::F32, [3]);
+        trace.state("kept", DType::F32, [3]);
+        trace.update("kept", x * 2.0);
+        Ok(())
+    })?;
+    let leaves: Named = HashMap::from([("x".into(), vec![1.0, 2.0, 3.0]), ("kept".into(), vec![0.0; 3])]);
+    let (_, updates) = run(&Device::cpu(), FUSED, &graph, &leaves);
+    assert_eq!(updates["kept"], [2.0, 4.0, 6.0]);
+    Ok(())
+}
+
+#[test]
+fn graphs_mean_the_same_after_each_pass() {
+    for seed in 0..150 {
+        let (graph, leaves) = (random_graph(seed), leaves(seed));
+        let (outputs, updates) = interpret(&graph, &leaves);
+        verify(&graph).unwrap();
+        let simple = simplify(&graph).unwrap();
+        let copies = insert_copies(&simple).unwrap();
+        assert!(simple.nodes().len() <= graph.nodes().len() + 8, "seed {seed}: grew to\n{simple}");
+        assert_eq!(simplify(&simple).unwrap().to_string(), simple.to_string(), "seed {seed}: there was more to drop");
+        for (pass, graph) in [("simplify", &simple), ("insert_copies", &copies)] {
+            verify(graph).unwrap();
+            let (found_outputs, found_updates) = interpret(graph, &leaves);
+            assert_close(&format!("{pass}, seed {seed}"), &found_outputs, &outputs, FOLDED);
+            assert_close(&format!("{pass}, seed {seed}"), &found_updates, &updates, FOLDED);
+        }
+    }
+}
+
+#[test]
+fn schedules_mean_the_same_as_their_graphs() {
+    for seed in 0..150 {
+        let (graph, leaves) = (random_graph(seed), leaves(seed));
+        let (outputs, updates) = interpret(&graph, &leaves);
+        for options in [FUSED, ALONE, ScheduleOptions { fuse: true, max_buffers: 4 }] {
+            let what = format!("oracle, seed {seed}, {options:?}");
+            let found = run(&Device::oracle(), options, &graph, &leaves);
+            assert_close(&what, &found.0, &outputs, FOLDED);
+            assert_close(&what, &found.1, &updates, FOLDED);
+        }
+        let fused = run(&Device::cpu(), FUSED, &graph, &leaves);
+        assert_close(&format!("cpu, seed {seed}"), &fused.0, &outputs, SINGLE);
+        assert_close(&format!("cpu, seed {seed}"), &fused.1, &updates, SINGLE);
+        let alone = run(&Device::cpu(), ALONE, &graph, &leaves);
+        assert!(fused == alone, "cpu, seed {seed}: fusion changed bits");
+    }
+}
+
+#[test]
+fn programs_mean_the_same_as_their_graphs() {
+    let Some(device) = common::gpu() else { return };
+    for seed in 0..12 {
+        let (graph, leaves) = (random_graph(seed), leaves(seed));
+        let (outputs, updates) = interpret(&graph, &leaves);
+        for options in [FUSED, ALONE] {
+            let what = format!("gpu, seed {seed}, {options:?}");
+            let found = run(&device, options, &graph, &leaves);
+            assert_close(&what, &found.0, &outputs, SINGLE);
+            assert_close(&what, &found.1, &updates, SINGLE);
+        }
+    }
+}
