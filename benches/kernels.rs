@@ -17,7 +17,11 @@ const BENCHES: &[Bench] = &[
     Bench { kernel: "matmul", shapes: &[&[256, 256], &[256, 256]], build: |x| x[0].matmul(x[1]) },
     Bench { kernel: "matmul", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1]) },
     Bench { kernel: "matmul", shapes: &[&[1024, 1024], &[1024, 1024]], build: |x| x[0].matmul(x[1]) },
-    Bench { kernel: "matmul, right transposed", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1].transpose()) },
+    Bench {
+        kernel: "matmul, right transposed",
+        shapes: &[&[512, 512], &[512, 512]],
+        build: |x| x[0].matmul(x[1].transpose()),
+    },
     Bench { kernel: "a·b+c", shapes: &[&[1 << 20], &[1 << 20], &[1 << 20]], build: |x| x[0] * x[1] + x[2] },
     Bench { kernel: "a·b+c", shapes: &[&[1 << 24], &[1 << 24], &[1 << 24]], build: |x| x[0] * x[1] + x[2] },
     Bench { kernel: "gelu", shapes: &[&[1 << 20]], build: |x| x[0].gelu() },

@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(name) => Device::from_name(&name)?,
         None => match gpu_runtime::adapters().first() {
             Some(adapter) => Device::from_name(&format!("gpu:{}", adapter.name))?,
-            None => return Err("no GPU adapter: install a Vulkan driver (mesa-vulkan-drivers gives a software one)".into()),
+            None => {
+                return Err("no GPU adapter: install a Vulkan driver (mesa-vulkan-drivers gives a software one)".into());
+            }
         },
     };
     for pairs in [25, 100, 400] {

@@ -55,7 +55,7 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
                             && dying(place).is_some()
                     };
                     let over = (0..inputs.len()).find(free);
-                    match over.and_then(|place| dying(place)) {
+                    match over.and_then(&dying) {
                         Some(root) => memory.hand_over(root, output),
                         None => memory.allocate(output, Slot::of(kind)),
                     }
