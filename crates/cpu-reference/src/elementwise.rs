@@ -17,7 +17,7 @@ pub const BLOCK: usize = 1024;
 pub const MAX_INPUTS: usize = 8;
 
 /// The fewest elements worth handing to another thread.
-const TASK: usize = 16 * BLOCK;
+const TASK: usize = 32 * BLOCK;
 
 /// Tasks per thread, so that a thread that comes late still finds work.
 const TASKS_PER_THREAD: usize = 4;

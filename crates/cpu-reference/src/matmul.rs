@@ -7,7 +7,7 @@ use crate::real::Real;
 use crate::strided::Dimensions;
 
 /// Fewer multiplications than this are done by one thread: waking another costs more.
-const PARALLEL_WORK: usize = 1 << 18;
+const PARALLEL_WORK: usize = 1 << 20;
 
 /// A batch of matrices in a slice, with any strides: element `(row, column)` of the matrix at `batch`
 /// is `values[offset + Σ batch[d]·batch_strides[d] + row·row_stride + column·column_stride]`.

@@ -28,7 +28,7 @@ const COLUMNS: usize = 256;
 /// Independent accumulators of a contiguous run, so that additions don't wait for each other.
 const LANES: usize = 8;
 /// Elements worth handing to another thread.
-const TASK: usize = 1 << 14;
+const TASK: usize = 1 << 15;
 
 /// Reduces `input` over the dimensions of `reduced` for each element of `kept`.
 ///

@@ -7,6 +7,9 @@ use crate::tensor::{Bytes, DType, TensorType};
 use cpu_reference::elementwise::{self, BlockInput, BlockProgram, Destination, InputBytes, Instruction};
 use std::mem::take;
 
+/// Programs whose values all have fewer bytes than this gain nothing from threads.
+const SMALL: usize = 1 << 16;
+
 /// A schedule made ready to run: memory, and fused groups as block programs.
 pub(super) struct CpuExecutable {
     precision: Precision,
@@ -65,7 +68,15 @@ impl CpuExecutable {
         })
     }
 
-    pub(super) fn run(&mut self, schedule: &Schedule, mut around: Surroundings<'_>) -> Result<(), Error> {
+    pub(super) fn run(&mut self, schedule: &Schedule, around: Surroundings<'_>) -> Result<(), Error> {
+        // Small programs stay on their thread: their kernels don't split their work.
+        if schedule.slots.iter().all(|slot| slot.bytes(Precision::F32) < SMALL) {
+            return self.run_launches(schedule, around);
+        }
+        cpu_reference::on_pool(|| self.run_launches(schedule, around))
+    }
+
+    fn run_launches(&mut self, schedule: &Schedule, mut around: Surroundings<'_>) -> Result<(), Error> {
         for number in 0..schedule.launches.len() {
             let launch = &schedule.launches[number];
             // The outputs' buffers are taken out, so that inputs can be read beside them.
