@@ -1,10 +1,12 @@
 //! The elementwise table: one row is one operator, with its WGSL, its Rust and its gradient.
 //!
-//! A row reads: `name(arguments) flops = "WGSL" => Rust => gradient;`. In the Rust expression `T` is
+//! A row reads: `/// documentation`, then `Signature CONSTANT name(arguments) flops = "WGSL" => Rust => gradient;`, and
+//! gives the method `Value::name` too. In the Rust expression `T` is
 //! the element type (`f32`, `f64` and, among numbers, `u32` and `i32`), so both number formats of the
 //! CPU backend come from one line. In the gradient, `dy` is the gradient of the result `y`; each entry is
 //! the gradient of one argument, `None` where none flows.
 
+use super::IntoValue;
 use super::elementwise_support::{Number, Real, helpers, loop_over};
 use crate::graph::{Backward, ElementwiseOp, Op, OpKind, Precision, Value, apply};
 use crate::tensor::{DType, TensorType};
@@ -81,87 +83,132 @@ macro_rules! functions {
     };
 }
 
+/// Rows of the table, each with the method of [`Value`] that applies it; its first argument is `self`.
 macro_rules! rows {
-    ($($kind:ident $constant:ident $name:literal ($($argument:ident),*) $flops:literal = $wgsl:literal
-        => $rust:expr => |$y:ident, $dy:ident| [$($gradient:expr),*];)*) => {
+    ($($(#[doc = $doc:literal])+ $kind:ident $constant:ident $name:ident ($first:ident $(, $rest:ident)*) $flops:literal
+        = $wgsl:literal => $rust:expr => |$y:ident, $dy:ident| [$($gradient:expr),*];)*) => {
         $(static $constant: Row = Row {
-            name: $name,
-            arguments: &[$(stringify!($argument)),*],
+            name: stringify!($name),
+            arguments: &[stringify!($first) $(, stringify!($rest))*],
             signature: Signature::$kind,
             flops: $flops,
             wgsl: $wgsl,
-            functions: functions!($kind, ($($argument),*), $rust),
-            gradient: gradient!(|$($argument),*; $y, $dy| $($gradient),*),
+            functions: functions!($kind, ($first $(, $rest)*), $rust),
+            gradient: gradient!(|$first $(, $rest)*; $y, $dy| $($gradient),*),
         };)*
         /// Every row of the table that is written as one.
         static TABLE: &[&Row] = &[$(&$constant),*];
+        impl Value {
+            $($(#[doc = $doc])+
+            // `add` is the trait's too: see operands.rs.
+            #[allow(clippy::should_implement_trait)]
+            #[track_caller]
+            pub fn $name(self $(, $rest: impl IntoValue)*) -> Value {
+                $constant.broadcast(&[self $(, $rest.into_value(self))*])
+            })*
+        }
     };
 }
 
 rows! {
     // Arithmetic.
-    Number ADD "add"(a, b) 1 = "{a} + {b}" => Number::plus(a, b) => |y, dy| [Some(dy), Some(dy)];
-    Number SUBTRACT "subtract"(a, b) 1 = "{a} - {b}" => Number::minus(a, b) => |y, dy| [Some(dy), Some(-dy)];
-    Number MULTIPLY "multiply"(a, b) 1 = "{a} * {b}" => Number::times(a, b) => |y, dy| [Some(dy * b), Some(dy * a)];
-    Real DIVIDE "divide"(a, b) 1 = "{a} / {b}" => a / b => |y, dy| [Some(dy / b), Some(-(dy * y / b))];
-    Real NEGATE "negate"(a) 1 = "-{a}" => -a => |y, dy| [Some(-dy)];
+    /// The sum, element by element; also `+`. `torch.add`.
+    Number ADD add(a, b) 1 = "{a} + {b}" => Number::plus(a, b) => |y, dy| [Some(dy), Some(dy)];
+    /// The difference, element by element; also `-`. `torch.sub`.
+    Number SUBTRACT subtract(a, b) 1 = "{a} - {b}" => Number::minus(a, b) => |y, dy| [Some(dy), Some(-dy)];
+    /// The product, element by element; also `*`. `torch.mul`.
+    Number MULTIPLY multiply(a, b) 1 = "{a} * {b}" => Number::times(a, b) => |y, dy| [Some(dy * b), Some(dy * a)];
+    /// The quotient, element by element; also `/`. `torch.div`.
+    Real DIVIDE divide(a, b) 1 = "{a} / {b}" => a / b => |y, dy| [Some(dy / b), Some(-(dy * y / b))];
+    /// The negative of each element; also `-`. `torch.neg`.
+    Real NEGATE negate(a) 1 = "-{a}" => -a => |y, dy| [Some(-dy)];
     // At a tie each argument gets half, as in PyTorch. NaN is kept.
-    Number MINIMUM "minimum"(a, b) 1 = "minimum_{type}({a}, {b})" => Number::lesser(a, b)
+    /// The smaller of two, element by element; NaN if either is. `torch.minimum`.
+    Number MINIMUM minimum(a, b) 1 = "minimum_{type}({a}, {b})" => Number::lesser(a, b)
         => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))];
-    Number MAXIMUM "maximum"(a, b) 1 = "maximum_{type}({a}, {b})" => Number::larger(a, b)
+    /// The larger of two, element by element; NaN if either is. `torch.maximum`.
+    Number MAXIMUM maximum(a, b) 1 = "maximum_{type}({a}, {b})" => Number::larger(a, b)
         => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))];
-    Real CLAMP "clamp"(a, low, high) 2 = "minimum_f32(maximum_f32({a}, {low}), {high})"
+    /// Limits elements to `low..=high`; the gradient is 0 outside and at the limits. `torch.clamp`.
+    Real CLAMP clamp(a, low, high) 2 = "minimum_f32(maximum_f32({a}, {low}), {high})"
         => Number::lesser(Number::larger(a, low), high)
         => |y, dy| [Some(a.greater(low).select(a.less(high).select(dy, dy.zeros_like()), dy.zeros_like())), None, None];
-    Real ABS "abs"(a) 1 = "abs({a})" => a.abs() => |y, dy| [Some(dy * a.sign())];
-    Real SIGN "sign"(a) 1 = "select(sign({a}), {a}, is_nan({a}))"
+    /// |x|; the gradient at 0 is 0. `torch.abs`.
+    Real ABS abs(a) 1 = "abs({a})" => a.abs() => |y, dy| [Some(dy * a.sign())];
+    /// −1, 0 or 1; no gradient. `torch.sign`.
+    Real SIGN sign(a) 1 = "select(sign({a}), {a}, is_nan({a}))"
         => if a.is_nan() || a == 0.0 { a } else { a.signum() } => |y, dy| [None];
-    Real FLOOR "floor"(a) 1 = "floor({a})" => a.floor() => |y, dy| [None];
+    /// The largest whole number not above; no gradient. `torch.floor`.
+    Real FLOOR floor(a) 1 = "floor({a})" => a.floor() => |y, dy| [None];
     // Powers and transcendental functions.
-    Real EXP "exp"(a) 4 = "exp({a})" => Real::exp(a) => |y, dy| [Some(dy * y)];
-    Real LOG "log"(a) 4 = "log({a})" => a.ln() => |y, dy| [Some(dy / a)];
-    Real SQRT "sqrt"(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))];
-    Real RSQRT "rsqrt"(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)];
-    Real POW "pow"(a, b) 8 = "power({a}, {b})" => a.powf(b) => |y, dy| [
+    /// eˣ. `torch.exp`.
+    Real EXP exp(a) 4 = "exp({a})" => Real::exp(a) => |y, dy| [Some(dy * y)];
+    /// The natural logarithm. `torch.log`.
+    Real LOG log(a) 4 = "log({a})" => a.ln() => |y, dy| [Some(dy / a)];
+    /// The square root. `torch.sqrt`.
+    Real SQRT sqrt(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))];
+    /// 1/√x. `torch.rsqrt`.
+    Real RSQRT rsqrt(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)];
+    /// x to the power of `exponent`. `torch.pow`.
+    Real POW pow(a, exponent) 8 = "power({a}, {exponent})" => a.powf(exponent) => |y, dy| [
         // x⁰ is 1 everywhere, at 0 too, where 0·0⁻¹ would be no number.
-        Some(b.equal(b.zeros_like()).select(dy.zeros_like(), dy * b * a.pow(b - 1.0))),
+        Some(exponent.equal(exponent.zeros_like()).select(dy.zeros_like(), dy * exponent * a.pow(exponent - 1.0))),
         Some(dy * a.equal(a.zeros_like()).select(a.zeros_like(), y * a.log()))
     ];
-    Real SIN "sin"(a) 4 = "sin({a})" => a.sin() => |y, dy| [Some(dy * a.cos())];
-    Real COS "cos"(a) 4 = "cos({a})" => a.cos() => |y, dy| [Some(-(dy * a.sin()))];
-    Real ERF "erf"(a) 12 = "error_function({a})" => Real::erf(a)
+    /// The sine of radians. `torch.sin`.
+    Real SIN sin(a) 4 = "sin({a})" => a.sin() => |y, dy| [Some(dy * a.cos())];
+    /// The cosine of radians. `torch.cos`.
+    Real COS cos(a) 4 = "cos({a})" => a.cos() => |y, dy| [Some(-(dy * a.sin()))];
+    /// The error function. `torch.erf`.
+    Real ERF erf(a) 12 = "error_function({a})" => Real::erf(a)
         => |y, dy| [Some(dy * (-(a * a)).exp() * std::f32::consts::FRAC_2_SQRT_PI)];
-    Real TANH "tanh"(a) 6 = "hyperbolic_tangent({a})" => Real::tanh(a) => |y, dy| [Some(dy * (-(y * y) + 1.0))];
+    /// The hyperbolic tangent. `torch.tanh`.
+    Real TANH tanh(a) 6 = "hyperbolic_tangent({a})" => Real::tanh(a) => |y, dy| [Some(dy * (-(y * y) + 1.0))];
     // Activations.
-    Real SIGMOID "sigmoid"(a) 6 = "(1.0 / (1.0 + exp(-{a})))" => 1.0 / (1.0 + Real::exp(-a))
+    /// 1/(1+e⁻ˣ). `torch.sigmoid`.
+    Real SIGMOID sigmoid(a) 6 = "(1.0 / (1.0 + exp(-{a})))" => 1.0 / (1.0 + Real::exp(-a))
         => |y, dy| [Some(dy * y * (-y + 1.0))];
     // `select` and not `max`, which may swallow NaN.
-    Real RELU "relu"(a) 1 = "select({a}, 0.0, {a} < 0.0)" => if a < 0.0 { 0.0 } else { a }
+    /// 0 for negative elements; NaN stays NaN. `torch.relu`.
+    Real RELU relu(a) 1 = "select({a}, 0.0, {a} < 0.0)" => if a < 0.0 { 0.0 } else { a }
         => |y, dy| [Some(y.greater(y.zeros_like()).select(dy, dy.zeros_like()))];
-    Real LEAKY_RELU "leaky_relu"(a, slope) 2 = "select({a}, {a} * {slope}, {a} < 0.0)"
+    /// `slope`·x for negative elements. `torch.nn.functional.leaky_relu`; no gradient for `slope`.
+    Real LEAKY_RELU leaky_relu(a, slope) 2 = "select({a}, {a} * {slope}, {a} < 0.0)"
         => if a < 0.0 { a * slope } else { a }
         => |y, dy| [Some(a.greater(a.zeros_like()).select(dy, dy * slope)), None];
-    Real ELU "elu"(a, alpha) 6 = "select({a}, {alpha} * exp_minus_one({a}), {a} < 0.0)"
+    /// `alpha`·(eˣ−1) for negative elements. `torch.nn.functional.elu`; no gradient for `alpha`.
+    Real ELU elu(a, alpha) 6 = "select({a}, {alpha} * exp_minus_one({a}), {a} < 0.0)"
         => if a < 0.0 { alpha * a.exp_m1() } else { a }
         => |y, dy| [Some(a.less_equal(a.zeros_like()).select(dy * (y + alpha), dy)), None];
-    Real GELU "gelu"(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
+    /// x·Φ(x), by the error function. `torch.nn.functional.gelu`.
+    Real GELU gelu(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
         => |y, dy| [Some(dy * gelu_slope(a))];
-    Real GELU_TANH "gelu_tanh"(a) 14 = "gelu_by_tanh({a})"
+    /// x·Φ(x) by the tanh approximation. `torch.nn.functional.gelu(approximate="tanh")`.
+    Real GELU_TANH gelu_tanh(a) 14 = "gelu_by_tanh({a})"
         => 0.5 * a * (1.0 + Real::tanh((2.0 / std::f64::consts::PI).sqrt() as T * (a + 0.044715 * a * a * a)))
         => |y, dy| [Some(dy * gelu_tanh_slope(a))];
-    Real SILU "silu"(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + Real::exp(-a))
+    /// x·sigmoid(x). `torch.nn.functional.silu`.
+    Real SILU silu(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + Real::exp(-a))
         => |y, dy| [Some(dy * silu_slope(a))];
-    Real SOFTPLUS "softplus"(a) 10 = "softplus_stable({a})" => if a > 0.0 { a + (-a).exp().ln_1p() } else { a.exp().ln_1p() }
+    /// log(1+eˣ) without overflow. `torch.nn.functional.softplus`.
+    Real SOFTPLUS softplus(a) 10 = "softplus_stable({a})" => if a > 0.0 { a + (-a).exp().ln_1p() } else { a.exp().ln_1p() }
         => |y, dy| [Some(dy * a.sigmoid())];
     // A copy in row-major order; what the passes insert where a kernel cannot read a view.
-    Number CONTIGUOUS "contiguous"(a) 0 = "{a}" => a => |y, dy| [Some(dy)];
+    /// A copy in row-major order; the passes drop it where it changes nothing. `torch.Tensor.contiguous`.
+    Number CONTIGUOUS contiguous(a) 0 = "{a}" => a => |y, dy| [Some(dy)];
     // Comparisons; NaN compares as IEEE 754 has it.
-    Compare LESS "less"(a, b) 1 = "u32({a} < {b})" => a < b => |y, dy| [None, None];
-    Compare LESS_EQUAL "less_equal"(a, b) 1 = "u32({a} <= {b})" => a <= b => |y, dy| [None, None];
-    Compare GREATER "greater"(a, b) 1 = "u32({a} > {b})" => a > b => |y, dy| [None, None];
-    Compare GREATER_EQUAL "greater_equal"(a, b) 1 = "u32({a} >= {b})" => a >= b => |y, dy| [None, None];
-    Compare EQUAL "equal"(a, b) 1 = "u32({a} == {b})" => a == b => |y, dy| [None, None];
-    Compare NOT_EQUAL "not_equal"(a, b) 1 = "u32(!({a} == {b}))" => a != b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where self < other. `torch.lt`.
+    Compare LESS less(a, b) 1 = "u32({a} < {b})" => a < b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where self ≤ other. `torch.le`.
+    Compare LESS_EQUAL less_equal(a, b) 1 = "u32({a} <= {b})" => a <= b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where self > other. `torch.gt`.
+    Compare GREATER greater(a, b) 1 = "u32({a} > {b})" => a > b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where self ≥ other. `torch.ge`.
+    Compare GREATER_EQUAL greater_equal(a, b) 1 = "u32({a} >= {b})" => a >= b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where equal. `torch.eq`.
+    Compare EQUAL equal(a, b) 1 = "u32({a} == {b})" => a == b => |y, dy| [None, None];
+    /// A `u32` mask: 1 where not equal; so is NaN and anything. `torch.ne`.
+    Compare NOT_EQUAL not_equal(a, b) 1 = "u32(!({a} == {b}))" => a != b => |y, dy| [None, None];
 }
 
 /// Rows whose arguments differ in type, written out.
@@ -396,126 +443,29 @@ fn silu_slope(a: Value) -> Value {
     sigmoid * (a * (-sigmoid + 1.0) + 1.0)
 }
 
-macro_rules! methods {
-    ($($(#[doc = $doc:literal])+ $method:ident($($argument:ident),*) = $row:ident;)*) => {
-        impl Value {
-            $($(#[doc = $doc])+
-            #[track_caller]
-            pub fn $method(self $(, $argument: impl IntoValue)*) -> Value {
-                $row.broadcast(&[self $(, $argument.into_value(self))*])
-            })*
-        }
-    };
-}
-
-methods! {
-    /// The smaller of two, element by element; NaN if either is. `torch.minimum`.
-    minimum(other) = MINIMUM;
-    /// The larger of two, element by element; NaN if either is. `torch.maximum`.
-    maximum(other) = MAXIMUM;
-    /// Limits elements to `low..=high`; the gradient is 0 outside and at the limits. `torch.clamp`.
-    clamp(low, high) = CLAMP;
-    /// |x|; the gradient at 0 is 0. `torch.abs`.
-    abs() = ABS;
-    /// −1, 0 or 1; no gradient. `torch.sign`.
-    sign() = SIGN;
-    /// The largest whole number not above; no gradient. `torch.floor`.
-    floor() = FLOOR;
-    /// eˣ. `torch.exp`.
-    exp() = EXP;
-    /// The natural logarithm. `torch.log`.
-    log() = LOG;
-    /// The square root. `torch.sqrt`.
-    sqrt() = SQRT;
-    /// 1/√x. `torch.rsqrt`.
-    rsqrt() = RSQRT;
-    /// x to the power of `exponent`. `torch.pow`.
-    pow(exponent) = POW;
-    /// The sine of radians. `torch.sin`.
-    sin() = SIN;
-    /// The cosine of radians. `torch.cos`.
-    cos() = COS;
-    /// The error function. `torch.erf`.
-    erf() = ERF;
-    /// The hyperbolic tangent. `torch.tanh`.
-    tanh() = TANH;
-    /// 1/(1+e⁻ˣ). `torch.sigmoid`.
-    sigmoid() = SIGMOID;
-    /// 0 for negative elements; NaN stays NaN. `torch.relu`.
-    relu() = RELU;
-    /// `slope`·x for negative elements. `torch.nn.functional.leaky_relu`; no gradient for `slope`.
-    leaky_relu(slope) = LEAKY_RELU;
-    /// `alpha`·(eˣ−1) for negative elements. `torch.nn.functional.elu`; no gradient for `alpha`.
-    elu(alpha) = ELU;
-    /// x·Φ(x), by the error function. `torch.nn.functional.gelu`.
-    gelu() = GELU;
-    /// x·Φ(x) by the tanh approximation. `torch.nn.functional.gelu(approximate="tanh")`.
-    gelu_tanh() = GELU_TANH;
-    /// x·sigmoid(x). `torch.nn.functional.silu`.
-    silu() = SILU;
-    /// log(1+eˣ) without overflow. `torch.nn.functional.softplus`.
-    softplus() = SOFTPLUS;
-    /// A copy in row-major order; the passes drop it where it changes nothing. `torch.Tensor.contiguous`.
-    contiguous() = CONTIGUOUS;
-    /// A `u32` mask: 1 where self < other. `torch.lt`.
-    less(other) = LESS;
-    /// A `u32` mask: 1 where self ≤ other. `torch.le`.
-    less_equal(other) = LESS_EQUAL;
-    /// A `u32` mask: 1 where self > other. `torch.gt`.
-    greater(other) = GREATER;
-    /// A `u32` mask: 1 where self ≥ other. `torch.ge`.
-    greater_equal(other) = GREATER_EQUAL;
-    /// A `u32` mask: 1 where equal. `torch.eq`.
-    equal(other) = EQUAL;
-    /// A `u32` mask: 1 where not equal; so is NaN and anything. `torch.ne`.
-    not_equal(other) = NOT_EQUAL;
+impl Value {
     /// Where this `u32` mask is not 0 the element of `chosen`, else that of `otherwise`. `torch.where`.
-    select(chosen, otherwise) = SELECT;
+    #[track_caller]
+    pub fn select(self, chosen: impl IntoValue, otherwise: impl IntoValue) -> Value {
+        SELECT.broadcast(&[self, chosen.into_value(self), otherwise.into_value(self)])
+    }
+
     /// As `f32`; the gradient passes for `f32` input.
-    to_f32() = TO_F32;
+    #[track_caller]
+    pub fn to_f32(self) -> Value {
+        TO_F32.on(&[self])
+    }
+
     /// As `u32`, towards zero; negative numbers become 0.
-    to_u32() = TO_U32;
+    #[track_caller]
+    pub fn to_u32(self) -> Value {
+        TO_U32.on(&[self])
+    }
+
     /// As `i32`, towards zero.
-    to_i32() = TO_I32;
-}
-
-/// What can stand as the other operand: a value, or a number that becomes a scalar constant.
-pub trait IntoValue {
-    /// The operand as a value of the same trace.
-    fn into_value(self, beside: Value) -> Value;
-}
-
-impl IntoValue for Value {
-    fn into_value(self, _beside: Value) -> Value {
-        self
-    }
-}
-
-impl IntoValue for f32 {
     #[track_caller]
-    fn into_value(self, beside: Value) -> Value {
-        beside.recorder().scalar(self)
-    }
-}
-
-macro_rules! operators {
-    ($($operator:ident $method:ident $row:ident;)*) => {
-        $(impl<V: IntoValue> std::ops::$operator<V> for Value {
-            type Output = Value;
-            #[track_caller]
-            fn $method(self, other: V) -> Value {
-                $row.broadcast(&[self, other.into_value(self)])
-            }
-        })*
-    };
-}
-operators! { Add add ADD; Sub sub SUBTRACT; Mul mul MULTIPLY; Div div DIVIDE; }
-
-impl std::ops::Neg for Value {
-    type Output = Value;
-    #[track_caller]
-    fn neg(self) -> Value {
-        NEGATE.on(&[self])
+    pub fn to_i32(self) -> Value {
+        TO_I32.on(&[self])
     }
 }
 

@@ -5,6 +5,7 @@ mod elementwise;
 mod elementwise_samples;
 mod elementwise_support;
 mod matmul;
+mod operands;
 mod random;
 mod reduce;
 mod rows;
@@ -13,7 +14,8 @@ mod shape;
 mod softmax;
 mod support;
 
-pub use elementwise::{IntoValue, contiguous_op};
+pub use elementwise::contiguous_op;
+pub use operands::IntoValue;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
