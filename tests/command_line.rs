@@ -169,6 +169,7 @@ fn unknown_keys_and_kinds_are_named() {
     let folder = prepared(CSV);
     for (from, to, expected) in [
         ("steps = 4", "step = 4", "unknown key train.step; the nearest known one is train.steps"),
+        ("[train]", "[optimizer]\nlearning_rte = 1\n[train]", "the nearest known one is optimizer.lr"),
         ("[train]", "batchsize = 2\n[train]", "the nearest known one is data.batch_size"),
         ("[train]", "[trian]", "the nearest known one is [train]"),
         ("sizes", "size", "model.config.sizes"),

@@ -68,9 +68,17 @@ const MLP: &[&str] = &["sizes", "activation", "init", "gain", "dropout"];
 /// What a section is if it has no `kind`.
 const DEFAULT_KINDS: Named<&str> = &[("optimizer", "adam"), ("schedule", "constant")];
 
-/// The one of `known` that looks most like `name`.
+/// What other programs call some of the keys.
+const ALSO_CALLED: Named<&str> =
+    &[("lr", "learning_rate"), ("eps", "epsilon"), ("epochs", "num_epochs"), ("clip_norm", "max_norm")];
+
+/// The one of `known` that looks most like `name`, by its own spelling or by what others call it.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &str| strsim::damerau_levenshtein(&name.to_lowercase(), known);
+    let name = name.to_lowercase();
+    let distance = |known: &str| {
+        let spellings = std::iter::once(known).chain(of(ALSO_CALLED, known));
+        spellings.map(|spelling| strsim::damerau_levenshtein(&name, spelling)).min()
+    };
     known.into_iter().min_by_key(|known| distance(known))
 }
 
