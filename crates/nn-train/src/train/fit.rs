@@ -138,7 +138,7 @@ impl Trainer {
             loss: None,
         };
         reports.restart_clock();
-        let mut evaluation: Option<(u32, Evaluation)> = None;
+        let mut evaluation: Option<Evaluation> = None;
         let mut under_way: Option<ProgramKey> = None;
         let mut inputs = Vec::new();
         while self.step < end && !reports.stop {
@@ -178,7 +178,7 @@ impl Trainer {
                 if reports.observer.on_evaluation(&report) == ControlFlow::Break(()) {
                     reports.stop = true;
                 }
-                evaluation = Some((step, report.evaluation));
+                evaluation = Some(report.evaluation);
                 reports.restart_clock();
             }
         }
@@ -187,8 +187,7 @@ impl Trainer {
         if finished {
             self.run_start = end;
         }
-        let (loss, evaluation) = (reports.loss, evaluation.map(|(_, evaluation)| evaluation));
-        Ok(FitReport { steps: self.step - first, finished, loss, evaluation })
+        Ok(FitReport { steps: self.step - first, finished, loss: reports.loss, evaluation })
     }
 
     /// Waits for the results of a program and reports them.
