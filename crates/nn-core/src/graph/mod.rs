@@ -1,9 +1,11 @@
 //! The graph: a list of nodes in the order of computation. It names no operator.
 
+mod accuracy;
 mod display;
 mod op;
 mod trace;
 
+pub use accuracy::{Accuracy, Arithmetic};
 pub use op::{
     Backward, CpuCall, CpuInput, ElementwiseOp, GpuCall, GpuLaunch, GpuOperand, KernelOp, Op, OpKind, Precision, ViewOp,
 };

@@ -1,6 +1,6 @@
 //! What an operator tells the rest of the crate about itself. Passes reach operators through these traits only.
 
-use super::{Value, ValueId};
+use super::{Accuracy, Arithmetic, Value, ValueId};
 use crate::Error;
 use crate::tensor::{DType, Layout, TensorType};
 use cpu_reference::elementwise::BlockFunction;
@@ -98,6 +98,11 @@ pub trait ElementwiseOp {
     /// The argument that the result always equals, given the arguments that are one known number throughout:
     /// x·1 is x.
     fn same_as(&self, known: &[Option<f32>]) -> Option<usize>;
+    /// How exact one element is, given its arguments.
+    fn accuracy(&self, arithmetic: Arithmetic, arguments: &[f64]) -> Accuracy {
+        let _ = (arithmetic, arguments);
+        Accuracy::ROUNDED
+    }
 }
 
 /// An operator with a kernel of its own on each backend.
@@ -121,6 +126,12 @@ pub trait KernelOp {
 
     /// Floating-point operations of one run.
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64;
+
+    /// How exact the results are, given the inputs' types and the largest finite magnitude in each.
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy {
+        let _ = (arithmetic, inputs, largest);
+        Accuracy::ROUNDED
+    }
 }
 
 /// One input of a CPU kernel.
