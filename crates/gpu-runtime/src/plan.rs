@@ -4,7 +4,7 @@ use crate::buffer::{Allocation, Buffer};
 use crate::device::Device;
 use crate::error::{Error, list};
 use crate::kernel::{BindingKind, STEP_WORDS};
-use crate::pipeline::{Pipeline, pipeline};
+use crate::pipeline::{Pipeline, block_bytes, pipeline};
 use crate::program::{BufferRole, Launch, Output, Program};
 use crate::readback::{Pending, Staging};
 use std::collections::{HashMap, VecDeque};
@@ -80,8 +80,12 @@ impl Plan {
             pipelines.push(pipeline(device, kernel).await?);
         }
         let (buffers, inputs) = make_buffers(device, &program, states).await?;
+        touch_buffers(device, &program, &buffers).await?;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let step_block = Allocation::new(device, "step scalars", 4 * STEP_WORDS as u64, uniform).await?;
+        device.guarded("while step scalars were cleared", || {
+            device.queue().write_buffer(&step_block.raw, 0, &[0; 4 * STEP_WORDS]);
+        })?;
         let (dispatches, parameters) = make_dispatches(device, &program, &pipelines, &buffers, &step_block).await?;
         let (streamed, streamed_bytes) = lay_out(&program.outputs);
         let mut staging = Vec::new();
@@ -106,7 +110,6 @@ impl Plan {
         };
         // Recorded once without being submitted: some rules are checked only while recording.
         device.checked("while the program was recorded", || plan.record(0)).await?;
-        plan.touch_buffers().await?;
         Ok(plan)
     }
 
@@ -252,22 +255,6 @@ impl Plan {
         encoder.finish()
     }
 
-    /// Clears the plan's own buffers: the first use of a buffer does so anyway, and the first run shall not pay.
-    async fn touch_buffers(&self) -> Result<(), Error> {
-        let device = &self.device;
-        let touch = || {
-            let mut encoder =
-                device.raw().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("clear") });
-            for (spec, buffer) in self.program.buffers.iter().zip(&self.buffers) {
-                if matches!(spec.role, BufferRole::Slot | BufferRole::Input(_)) {
-                    encoder.clear_buffer(buffer.raw(), 0, None);
-                }
-            }
-            device.submit(Some(encoder.finish()))
-        };
-        device.checked("while buffers were cleared", touch).await.map(|_| ())
-    }
-
     /// Waits for the oldest run in flight and keeps its streamed outputs.
     async fn finish_oldest(&mut self) -> Result<(), Error> {
         let Some((run, mut pending)) = self.in_flight.pop_front() else {
@@ -319,6 +306,21 @@ async fn make_buffers(
     Ok((buffers, inputs))
 }
 
+/// Clears the plan's own buffers: the first use of a buffer does so anyway, and the first run shall not pay. Done
+/// before bind groups are made, which otherwise ask at every launch whether their buffers have been cleared.
+async fn touch_buffers(device: &Device, program: &Program, buffers: &[Buffer]) -> Result<(), Error> {
+    let touch = || {
+        let mut encoder = device.raw().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("clear") });
+        for (spec, buffer) in program.buffers.iter().zip(buffers) {
+            if matches!(spec.role, BufferRole::Slot | BufferRole::Input(_)) {
+                encoder.clear_buffer(buffer.raw(), 0, None);
+            }
+        }
+        device.submit(Some(encoder.finish()))
+    };
+    device.checked("while buffers were cleared", touch).await.map(|_| ())
+}
+
 fn state(states: &HashMap<String, Buffer>, name: &str, bytes: u64) -> Result<Buffer, Error> {
     let buffer = states.get(name).ok_or_else(|| {
         let mut known: Vec<&str> = states.keys().map(String::as_str).collect();
@@ -343,13 +345,16 @@ async fn make_dispatches(
     let alignment = u64::from(device.limits().uniform_alignment.max(16));
     let mut blocks = Vec::new();
     let mut offsets = Vec::with_capacity(program.launches.len());
+    // What is bound beyond a launch's own block is not read; it may be the next block, and must exist. A program without
+    // parameters still gets a block, which spares a special case below.
+    let mut end = 16;
     for launch in &program.launches {
         blocks.resize(blocks.len().next_multiple_of(alignment as usize), 0u8);
         offsets.push(blocks.len() as u64);
+        end = end.max(blocks.len() + block_bytes(&program.kernels[launch.kernel]) as usize);
         blocks.extend_from_slice(&launch.parameters);
     }
-    // A program without parameters still gets a block, which spares a special case below.
-    blocks.resize(blocks.len().max(16), 0);
+    blocks.resize(end, 0);
     let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let parameters = Allocation::new(device, "parameters", blocks.len() as u64, uniform).await?;
     device.guarded("while parameters were written", || device.queue().write_buffer(&parameters.raw, 0, &blocks))?;
@@ -391,7 +396,7 @@ impl Resources<'_> {
                 BindingKind::Parameters => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &self.parameters.raw,
                     offset: self.offset,
-                    size: std::num::NonZeroU64::new(u64::from(kernel.parameter_bytes)),
+                    size: std::num::NonZeroU64::new(block_bytes(kernel)),
                 }),
                 BindingKind::StepScalars => self.step_block.raw.as_entire_binding(),
                 BindingKind::Read | BindingKind::ReadWrite => match storage.next() {

@@ -86,11 +86,11 @@ fn a_bad_shader_is_an_error_that_names_it() {
     // The kernel claims that it only reads what its text writes.
     let swapped = |program: &mut Program| program.kernels[0].bindings.to_mut().swap(0, 1);
     refuse(&swapped, "kernel \"scale\"");
-    // A buffer too small for the element type shows only while launches are recorded.
+    // Layouts promise elements of four bytes.
     let wide = |program: &mut Program| {
         program.kernels[1].source = program.kernels[1].source.replace("array<f32>", "array<vec4<f32>>").into();
     };
-    refuse(&wide, "recorded");
+    refuse(&wide, "kernel \"add_to\"");
     // The device is as good as before.
     let mut plan = Plan::new(&device, Arc::new(accumulate(3)), &states).unwrap();
     plan.run(&[0; 16]).unwrap();
