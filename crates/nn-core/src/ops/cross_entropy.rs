@@ -1,7 +1,8 @@
 //! Cross-entropy of logits against class indices, row by row, and its gradient.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::ops::accuracy;
 use crate::ops::samples::{Samples, Tolerance, tensor, whole};
 use crate::ops::support::{for_precision, one, row_groups};
 use crate::tensor::{DType, Shape, TensorType};
@@ -85,6 +86,12 @@ impl KernelOp for CrossEntropy {
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         6 * inputs[0].shape.elements() as u64
     }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        // max − x[target] is at most the loss, so its rounding counts like the loss's own.
+        let logarithm = Accuracy::absolute(accuracy::log_of_sum(arithmetic, inputs[0].shape[1]));
+        Accuracy::relative(2.0 * arithmetic.rounding()) + logarithm
+    }
 }
 
 impl Op for CrossEntropyGradient {
@@ -136,6 +143,18 @@ impl KernelOp for CrossEntropyGradient {
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         8 * inputs[0].shape.elements() as u64
+    }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy {
+        let columns = inputs[0].shape[1];
+        let softmax = accuracy::softmax(arithmetic, columns, 2.0 * largest[0]);
+        // At the target p − 1 cancels, but not p's error. The part that grows with the distance to the row's largest
+        // is weighed by p, and p·distance ≤ 1/e.
+        let exponential = |distance: f64| accuracy::exponential(arithmetic, distance);
+        let target = exponential(0.0) + 0.37 * (exponential(1.0) - exponential(0.0));
+        let others = accuracy::sum_of_exponentials(arithmetic, columns) + accuracy::softmax_quotient(arithmetic);
+        let cancelled = (target + others + softmax.absolute) * largest[2];
+        Accuracy::relative(softmax.relative + arithmetic.rounding()) + Accuracy::absolute(cancelled)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The matrix product, batched, of operands read through any strides: no transpose is ever copied.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
 use crate::ops::samples::{Samples, Tolerance, tensor};
 use crate::ops::support::{for_precision, one};
 use crate::tensor::{DType, Layout, TensorType};
@@ -156,6 +156,13 @@ impl KernelOp for Matmul {
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
         let depth = inputs[0].shape.last().copied().unwrap_or(1);
         2 * outputs[0].shape.elements() as u64 * depth as u64
+    }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        // The shader and the `gemm` crate add one product after the other: each product is rounded, and each addition
+        // but the first, which is to 0.
+        let depth = inputs[0].shape.last().copied().unwrap_or(1);
+        Accuracy::sum(arithmetic, depth, depth)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reductions over any axes: sum, mean, maximum, minimum; and argmax and argmin over one.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
+use crate::ops::accuracy::double_sum;
 use crate::ops::samples::{Samples, Tolerance, tensor};
 use crate::ops::support::{check_axes, for_precision, one, row_groups};
 use crate::tensor::{DType, Layout, Shape, TensorType};
@@ -66,6 +67,16 @@ fn parts_of(elements: usize) -> Option<usize> {
     const LONG: usize = 1 << 16;
     let root = elements.isqrt();
     if elements < LONG { None } else { (32..=root).rev().find(|parts| elements.is_multiple_of(*parts)) }
+}
+
+/// The most additions that a term goes through on a GPU, not counting those to 0.
+fn additions(count: usize) -> usize {
+    // One invocation adds up groups of 64, then the groups.
+    let alone = if count <= 4096 { count.min(64) + count.div_ceil(64) - 2 } else { 0 };
+    // A workgroup's 256 invocations each add up every 256th element; a tree of eight levels joins them.
+    let together = if count > 32 { count.div_ceil(256) + 7 } else { 0 };
+    // Which of the two it is depends on the layout too.
+    alone.max(together)
 }
 
 impl Op for Reduce {
@@ -181,6 +192,21 @@ impl KernelOp for Reduce {
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         inputs[0].shape.elements() as u64
     }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        let count = self.count(&inputs[0].shape);
+        let single = arithmetic == Arithmetic::Gpu;
+        let square = usize::from(self.kind == Kind::SumOfSquares);
+        match self.kind {
+            Kind::Max | Kind::Min => Accuracy::EXACT,
+            // 1/n is rounded to the nearest f32 before the product is.
+            Kind::Mean if single => Accuracy::sum(arithmetic, count, additions(count)) + Accuracy::relative(1.5),
+            Kind::Sum | Kind::SumOfSquares if single => Accuracy::sum(arithmetic, count, additions(count) + square),
+            Kind::Sum | Kind::Mean | Kind::SumOfSquares => {
+                Accuracy { summed: double_sum(arithmetic, count + square), ..Accuracy::rounded(arithmetic) }
+            }
+        }
+    }
 }
 
 /// Where along one axis the extreme element lies.
@@ -261,6 +287,10 @@ impl KernelOp for ArgReduce {
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         inputs[0].shape.elements() as u64
+    }
+
+    fn accuracy(&self, _arithmetic: Arithmetic, _inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        Accuracy::EXACT
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rows of a table by index, and the sum of rows by index: each the gradient of the other.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
 use crate::ops::samples::{Samples, Tolerance, whole};
 use crate::ops::support::{flat_groups, for_precision, one};
 use crate::tensor::{DType, Shape, TensorType};
@@ -77,6 +77,10 @@ impl KernelOp for GatherRows {
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         0
     }
+
+    fn accuracy(&self, _arithmetic: Arithmetic, _inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        Accuracy::EXACT
+    }
 }
 
 impl Op for ScatterAddRows {
@@ -142,6 +146,12 @@ impl KernelOp for ScatterAddRows {
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         inputs[0].shape.elements() as u64
+    }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        // If every index is the same, one sum takes all rows; the first addition is to 0.
+        let count = inputs[0].shape[0];
+        Accuracy::sum(arithmetic, count, count - 1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Operators that move elements without computing: views (reshape, permute, broadcast, slice), concat and pad.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, ViewOp, apply};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, ViewOp, apply};
 use crate::graph::{word, words};
 use crate::ops::samples::{Samples, Tolerance};
 use crate::ops::support::{flat_groups, one, strided};
@@ -297,6 +297,10 @@ impl KernelOp for Concat {
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         0
     }
+
+    fn accuracy(&self, _arithmetic: Arithmetic, _inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        Accuracy::EXACT
+    }
 }
 
 /// Pad: `before` and `after` elements of one value around each dimension.
@@ -383,6 +387,10 @@ impl KernelOp for Pad {
 
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         0
+    }
+
+    fn accuracy(&self, _arithmetic: Arithmetic, _inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
+        Accuracy::EXACT
     }
 }
 

@@ -1,7 +1,8 @@
 //! Softmax and its logarithm over the last dimension.
 
 use crate::Error;
-use crate::graph::{Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::ops::accuracy;
 use crate::ops::samples::{Samples, Tolerance, tensor};
 use crate::ops::support::{for_precision, one, row_groups};
 use crate::tensor::{DType, TensorType};
@@ -77,6 +78,16 @@ impl KernelOp for Softmax {
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
         8 * inputs[0].shape.elements() as u64
+    }
+
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy {
+        let columns = inputs[0].shape.last().copied().unwrap_or(1);
+        if !self.logarithm {
+            return accuracy::softmax(arithmetic, columns, 2.0 * largest[0]);
+        }
+        // |x − max| is at most |y|, so its rounding counts like y's own.
+        let logarithm = Accuracy::absolute(accuracy::log_of_sum(arithmetic, columns));
+        Accuracy::relative(2.0 * arithmetic.rounding()) + logarithm
     }
 }
 
