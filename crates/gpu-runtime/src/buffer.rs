@@ -162,11 +162,37 @@ impl Buffer {
     /// # Errors
     /// [`Error::Lost`], [`Error::Device`] or [`Error::OutOfMemory`] where the device has failed.
     pub async fn read_async(&self) -> Result<Vec<u8>, Error> {
-        self.read_front(self.bytes()).await
+        self.read_front_async(self.bytes()).await
     }
 
-    /// Reads the first `bytes`, a multiple of 4.
-    pub(crate) async fn read_front(&self, bytes: u64) -> Result<Vec<u8>, Error> {
+    /// Reads the first `bytes`, a multiple of 4; see [`Buffer::read_async`].
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `bytes` is a multiple of 4 within the buffer; those of [`Buffer::read_async`].
+    pub fn read_front(&self, bytes: u64) -> Result<Vec<u8>, Error> {
+        self.check_front(bytes)?;
+        pollster::block_on(self.read_front_async(bytes))
+    }
+
+    /// Replaces the first bytes, a multiple of 4, and leaves the others.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless their number is a multiple of 4 within the buffer; those of [`Buffer::write`].
+    pub fn write_front(&self, data: &[u8]) -> Result<(), Error> {
+        self.check_front(data.len() as u64)?;
+        let device = self.device();
+        device.guarded("while a buffer was written", || device.queue().write_buffer(self.raw(), 0, data))
+    }
+
+    fn check_front(&self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.bytes() || !bytes.is_multiple_of(4) {
+            return Err(Error::internal(format!("{bytes} of the {} bytes of {:?}", self.bytes(), self.label())));
+        }
+        Ok(())
+    }
+
+    /// Reads the first `bytes`, a multiple of 4 within the buffer.
+    pub(crate) async fn read_front_async(&self, bytes: u64) -> Result<Vec<u8>, Error> {
         let device = self.device();
         let context = "while a buffer was read";
         let staging = Staging::new(device, "read", bytes).await?;

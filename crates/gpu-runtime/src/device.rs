@@ -3,6 +3,7 @@
 use crate::error::{Error, list};
 use crate::limits::Limits;
 use crate::pipeline::PipelineCache;
+use crate::tamper::Tamper;
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,10 +55,12 @@ pub enum Choice {
 }
 
 /// How to open an adapter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct DeviceOptions {
     /// Ask only for what every WebGPU implementation gives, to check that a program runs anywhere.
     pub minimum_limits: bool,
+    /// Stands in for a driver that computes wrong, to test that such a driver is found out.
+    pub tamper: Option<Tamper>,
 }
 
 /// How much was made on a device since it was opened.
@@ -285,7 +288,7 @@ impl Device {
                 queue,
                 info,
                 health,
-                pipelines: Mutex::default(),
+                pipelines: Mutex::new(PipelineCache::new(options.tamper.clone())),
                 buffers_created: AtomicU64::new(0),
                 bind_groups_created: AtomicU64::new(0),
                 pipelines_created: AtomicU64::new(0),

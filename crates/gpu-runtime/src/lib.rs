@@ -15,6 +15,7 @@ mod pipeline;
 mod plan;
 mod program;
 mod readback;
+mod tamper;
 
 pub use buffer::Buffer;
 pub use device::{AdapterInfo, AdapterKind, Choice, Counters, Device, DeviceOptions, adapters, adapters_async};
@@ -23,3 +24,4 @@ pub use kernel::{Binding, BindingKind, Field, Kernel, STEP_WORDS, Words, shader,
 pub use limits::Limits;
 pub use plan::{Plan, RunResult};
 pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
+pub use tamper::Tamper;

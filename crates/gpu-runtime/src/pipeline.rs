@@ -3,6 +3,7 @@
 use crate::device::{Device, lock};
 use crate::error::Error;
 use crate::kernel::{BindingKind, Kernel, STEP_WORDS};
+use crate::tamper::Tamper;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -19,9 +20,16 @@ pub(crate) struct Pipeline {
 /// What a device has made for kernels.
 #[derive(Default)]
 pub(crate) struct PipelineCache {
-    /// By name and text of the kernel.
+    /// By name of the kernel and the text that was compiled.
     pipelines: HashMap<(String, String), Arc<Pipeline>>,
     layouts: HashMap<Vec<wgpu::BindGroupLayoutEntry>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    tamper: Option<Tamper>,
+}
+
+impl PipelineCache {
+    pub(crate) fn new(tamper: Option<Tamper>) -> PipelineCache {
+        PipelineCache { tamper, ..PipelineCache::default() }
+    }
 }
 
 /// How many bytes of parameters a launch of the kernel binds.
@@ -31,27 +39,26 @@ pub(crate) fn block_bytes(kernel: &Kernel) -> u64 {
 
 /// The pipeline of a kernel, from the cache where it was made before.
 pub(crate) async fn pipeline(device: &Device, kernel: &Kernel) -> Result<Arc<Pipeline>, Error> {
-    let key = (kernel.name.to_string(), kernel.source.to_string());
+    let source = Tamper::source(lock(device.pipelines()).tamper.as_ref(), kernel);
+    let key = (kernel.name.to_string(), source.to_string());
     let cached = lock(device.pipelines()).pipelines.get(&key).cloned();
     if let Some(pipeline) = cached {
         return Ok(pipeline);
     }
     let context = format!("while kernel \"{}\" was compiled", kernel.name);
-    let made = device.checked(&context, || make(device, kernel)).await?;
+    let made = device.checked(&context, || make(device, kernel, &source)).await?;
     device.count_pipeline();
     let made = Arc::new(made);
     lock(device.pipelines()).pipelines.insert(key, made.clone());
     Ok(made)
 }
 
-fn make(device: &Device, kernel: &Kernel) -> Pipeline {
+fn make(device: &Device, kernel: &Kernel, source: &str) -> Pipeline {
     let raw = device.raw();
     let label = Some(kernel.name.as_ref());
     let (layout, pipeline_layout) = layouts(device, kernel);
-    let module = raw.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label,
-        source: wgpu::ShaderSource::Wgsl(kernel.source.as_ref().into()),
-    });
+    let module = raw
+        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
     let pipeline = raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&pipeline_layout),

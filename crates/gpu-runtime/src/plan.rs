@@ -5,10 +5,11 @@ use crate::device::Device;
 use crate::error::{Error, list};
 use crate::kernel::{BindingKind, STEP_WORDS};
 use crate::pipeline::{Pipeline, block_bytes, pipeline};
-use crate::program::{BufferRole, Launch, Output, Program};
+use crate::program::{BufferId, BufferRole, Launch, Output, Program};
 use crate::readback::{Pending, Staging};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Runs that may be submitted and not yet finished.
@@ -109,13 +110,18 @@ impl Plan {
             next_run: 0,
         };
         // Recorded once without being submitted: some rules are checked only while recording.
-        device.checked("while the program was recorded", || plan.record(0)).await?;
+        device.checked("while the program was recorded", || plan.record(plan.launches(), Some(0))).await?;
         Ok(plan)
     }
 
     /// The program that this plan runs.
     pub fn program(&self) -> &Arc<Program> {
         &self.program
+    }
+
+    /// A buffer of the program, for those who look at it between launches.
+    pub fn buffer(&self, id: BufferId) -> Option<&Buffer> {
+        self.buffers.get(id.0)
     }
 
     /// Replaces the content of an input for the runs that follow.
@@ -153,18 +159,45 @@ impl Plan {
     /// # Errors
     /// [`Error::Lost`] or [`Error::Device`] where the device has failed, in this run or an earlier one.
     pub async fn run_async(&mut self, step_scalars: &[u32; STEP_WORDS]) -> Result<u64, Error> {
+        self.run_counted(step_scalars, self.launches()).await
+    }
+
+    /// Submits some of the launches alone, for those who look at buffers between launches; see [`Plan::end_run`].
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or [`Error::Device`] where the device has failed, [`Error::Internal`] where there are fewer
+    /// launches.
+    pub fn run_launches(&mut self, step_scalars: &[u32; STEP_WORDS], launches: Range<usize>) -> Result<(), Error> {
+        if launches.end > self.dispatches.len() {
+            let message = format!("launches {launches:?} of {} were asked for", self.dispatches.len());
+            return Err(Error::internal(message));
+        }
+        self.device.guarded("while launches were submitted", || {
+            self.write_step(step_scalars);
+            self.device.submit(Some(self.record(launches, None)));
+        })?;
+        self.device.check("while launches were submitted")
+    }
+
+    /// Ends a run whose launches were all submitted by [`Plan::run_launches`]: returns its number as [`Plan::run`]
+    /// does, and its streamed outputs come with the results.
+    ///
+    /// # Errors
+    /// Those of [`Plan::run_async`].
+    pub fn end_run(&mut self, step_scalars: &[u32; STEP_WORDS]) -> Result<u64, Error> {
+        let end = self.dispatches.len();
+        pollster::block_on(self.run_counted(step_scalars, end..end))
+    }
+
+    async fn run_counted(&mut self, step_scalars: &[u32; STEP_WORDS], launches: Range<usize>) -> Result<u64, Error> {
         if self.in_flight.len() >= RUNS_IN_FLIGHT {
             self.finish_oldest().await?;
-        }
-        let mut step_bytes = [0u8; 4 * STEP_WORDS];
-        for (place, word) in step_bytes.chunks_exact_mut(4).zip(step_scalars) {
-            place.copy_from_slice(&word.to_le_bytes());
         }
         let run = self.next_run;
         let slot = self.slot(run);
         let pending = self.device.guarded("while a run was submitted", || {
-            self.device.queue().write_buffer(&self.step_block.raw, 0, &step_bytes);
-            let submission = self.device.submit(Some(self.record(slot)));
+            self.write_step(step_scalars);
+            let submission = self.device.submit(Some(self.record(launches, Some(slot))));
             match self.staging.get(slot) {
                 Some(staging) => staging.map(submission),
                 None => Pending::done(&self.device, submission),
@@ -174,6 +207,14 @@ impl Plan {
         self.in_flight.push_back((run, pending));
         self.next_run += 1;
         Ok(run)
+    }
+
+    fn write_step(&self, step_scalars: &[u32; STEP_WORDS]) {
+        let mut step_bytes = [0u8; 4 * STEP_WORDS];
+        for (place, word) in step_bytes.chunks_exact_mut(4).zip(step_scalars) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        self.device.queue().write_buffer(&self.step_block.raw, 0, &step_bytes);
     }
 
     /// The runs that have finished; see [`Plan::results_async`].
@@ -222,22 +263,31 @@ impl Plan {
             name: name.to_string(),
             known: list(outputs.iter().map(|output| output.name.as_str())),
         })?;
-        self.buffers[output.buffer.0].read_front(output.bytes).await
+        self.buffers[output.buffer.0].read_front_async(output.bytes).await
     }
 
     fn slot(&self, run: u64) -> usize {
         (run % RUNS_IN_FLIGHT as u64) as usize
     }
 
-    /// Records every launch and the copies of the streamed outputs into a staging slot.
-    fn record(&self, slot: usize) -> wgpu::CommandBuffer {
+    fn launches(&self) -> Range<usize> {
+        0..self.dispatches.len()
+    }
+
+    /// Records launches and, for the end of a run, the copies of the streamed outputs into a staging slot.
+    fn record(&self, launches: Range<usize>, slot: Option<usize>) -> wgpu::CommandBuffer {
         let mut encoder =
             self.device.raw().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
-        if !self.dispatches.is_empty() {
+        if !launches.is_empty() {
             let descriptor = wgpu::ComputePassDescriptor { label: Some("run"), timestamp_writes: None };
             // One pass: wgpu puts a barrier between launches that need one, and a pass costs microseconds.
             let mut pass = encoder.begin_compute_pass(&descriptor);
-            for dispatch in &self.dispatches {
+            // The first launch may rely on the pipeline of one before it.
+            let before = self.dispatches[..launches.start].iter().rev().find_map(|dispatch| dispatch.pipeline.as_ref());
+            if let Some(pipeline) = before {
+                pass.set_pipeline(pipeline);
+            }
+            for dispatch in &self.dispatches[launches] {
                 if let Some(pipeline) = &dispatch.pipeline {
                     pass.set_pipeline(pipeline);
                 }
@@ -246,7 +296,7 @@ impl Plan {
                 pass.dispatch_workgroups(x, y, z);
             }
         }
-        if let Some(staging) = self.staging.get(slot) {
+        if let Some(staging) = slot.and_then(|slot| self.staging.get(slot)) {
             for output in &self.streamed {
                 let source = self.buffers[output.buffer].raw();
                 encoder.copy_buffer_to_buffer(source, 0, staging.raw(), output.offset, Some(output.bytes));

@@ -2,6 +2,7 @@
 
 mod common;
 mod kernels;
+mod piecewise;
 #[path = "../../build/reflect.rs"]
 mod reflect;
 mod run;

@@ -82,7 +82,7 @@ fn devices_are_chosen_by_name_and_software_is_never_hardware() {
     assert!(found.iter().any(|adapter| adapter.name.contains("llvmpipe")));
     let kinds: Vec<_> = found.iter().map(|adapter| adapter.kind).collect();
     assert!(kinds.is_sorted(), "best first: {kinds:?}");
-    let options = DeviceOptions { minimum_limits: true };
+    let options = DeviceOptions { minimum_limits: true, ..DeviceOptions::default() };
     let least = Device::open(&Choice::Name("LLVMPIPE".to_string()), &options).unwrap();
     let max_loop_iterations = least.limits().max_loop_iterations;
     assert_eq!(least.limits(), &Limits { max_loop_iterations, ..Limits::WEBGPU_DEFAULT });
