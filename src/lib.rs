@@ -43,13 +43,13 @@ pub use nn_core as core;
 pub use nn_data as data;
 pub use nn_train as train;
 
-pub use nn_core::{DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
+pub use nn_core::{Check, DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
 pub use nn_data::Dataset;
 pub use nn_train::{ArrayData, Layer, Loss, Scope, Sequential, Trainer, compile, compile_training};
 
 /// What most programs that use wgrad need: `use wgrad::prelude::*;`.
 pub mod prelude {
-    pub use nn_core::{DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
+    pub use nn_core::{Check, DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
     pub use nn_data::arrays::read_arrays;
     pub use nn_data::csv_table::read_csv;
     pub use nn_data::digits::digits;

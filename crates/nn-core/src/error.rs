@@ -1,5 +1,6 @@
 //! What can go wrong between a traced function and its results.
 
+use crate::finding::Finding;
 use std::panic::Location;
 
 /// Every error of this crate. Messages say what was wrong, where, and what to do.
@@ -23,6 +24,9 @@ pub enum Error {
     /// A fault of the device, its driver or its limits.
     #[error(transparent)]
     Gpu(#[from] gpu_runtime::Error),
+    /// What a check found in a run, see [`crate::Check`].
+    #[error("check: {0}")]
+    Check(Box<Finding>),
     /// A fault of ours.
     #[error("internal: {0} (please report this)")]
     Internal(String),

@@ -19,6 +19,7 @@
 //! ```
 
 mod error;
+mod finding;
 pub mod graph;
 pub mod ops;
 pub mod passes;
@@ -27,6 +28,7 @@ pub mod schedule;
 pub mod tensor;
 
 pub use error::Error;
+pub use finding::{Fault, Finding};
 pub use graph::{Graph, StepScalar, Trace, Value};
-pub use run::{Device, Executable, Input, Session, StepScalars};
+pub use run::{Check, CheckReport, Device, Executable, Input, OpReport, Session, StepScalars};
 pub use tensor::{DType, Shape, Tensor, TensorType};

@@ -3,6 +3,7 @@
 use crate::graph::{Graph, NodeId, Precision, StepScalar};
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use std::fmt;
+use std::sync::Arc;
 
 /// Which buffer a tensor lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +119,7 @@ impl Slot {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// The graph that the launches compute; instructions and kernels refer to its nodes.
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     /// The launches.
     pub launches: Vec<Launch>,
     /// Working memory.

@@ -8,6 +8,7 @@ use crate::tensor::TensorType;
 use gpu_runtime::Kernel;
 use gpu_runtime::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Outputs up to this many bytes come back from every run through the ring of staging buffers.
@@ -18,9 +19,22 @@ const STREAMED_BYTES: u64 = 256;
 /// # Errors
 /// If a tensor is beyond what the kernels can address.
 pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
+    lower_launches(schedule).map(|lowered| lowered.program)
+}
+
+/// A program, and which of its launches each launch of the schedule became.
+pub(crate) struct Lowered {
+    pub(crate) program: Program,
+    pub(crate) ranges: Vec<Range<usize>>,
+}
+
+/// As [`lower`], for those who look between launches.
+pub(crate) fn lower_launches(schedule: &Schedule) -> Result<Lowered, Error> {
+    let mut ranges = Vec::with_capacity(schedule.launches.len());
     let mut lowering = Lowering { program: Program::default(), kernels: HashMap::new(), schedule };
     lowering.buffers();
     for launch in &schedule.launches {
+        let begin = lowering.program.launches.len();
         let (flops, bytes) = (schedule.flops(launch), schedule.traffic(launch));
         match &launch.work {
             Work::Fused(fused) => {
@@ -70,13 +84,14 @@ pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
                 }
             }
         }
+        ranges.push(begin..lowering.program.launches.len());
     }
     for (name, operand) in &schedule.outputs {
         let bytes = (operand.layout.shape.elements() * operand.dtype.bytes()) as u64;
         let (name, buffer) = (name.clone(), lowering.buffer(operand.place));
         lowering.program.outputs.push(Output { name, buffer, bytes, streamed: bytes <= STREAMED_BYTES });
     }
-    Ok(lowering.program)
+    Ok(Lowered { program: lowering.program, ranges })
 }
 
 struct Lowering<'a> {
@@ -108,16 +123,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Buffers stand in the program in the order slots, states, inputs, constants.
     fn buffer(&self, place: Place) -> BufferId {
-        let (slots, states, inputs) =
-            (self.schedule.slots.len(), self.schedule.states.len(), self.schedule.inputs.len());
-        BufferId(match place {
-            Place::Slot(number) => number,
-            Place::State(number) => slots + number,
-            Place::Input(number) => slots + states + number,
-            Place::Constant(number) => slots + states + inputs + number,
-        })
+        buffer_of(self.schedule, place)
     }
 
     fn kernel(&mut self, kernel: Kernel) -> usize {
@@ -127,4 +134,15 @@ impl Lowering<'_> {
             self.program.kernels.len() - 1
         })
     }
+}
+
+/// A place as the program of a schedule has it: in the order slots, states, inputs, constants.
+pub(crate) fn buffer_of(schedule: &Schedule, place: Place) -> BufferId {
+    let (slots, states, inputs) = (schedule.slots.len(), schedule.states.len(), schedule.inputs.len());
+    BufferId(match place {
+        Place::Slot(number) => number,
+        Place::State(number) => slots + number,
+        Place::Input(number) => slots + states + number,
+        Place::Constant(number) => slots + states + inputs + number,
+    })
 }

@@ -9,6 +9,7 @@ use crate::graph::{Graph, NodeId, NodeKind, OpKind, ValueId, values_of};
 use crate::schedule::{Fused, Instruction, Launch, Operand, Place, Schedule, Slot, Source, Work};
 use crate::tensor::Layout;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Turns ordered units into a schedule.
 pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
@@ -84,7 +85,7 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
     }
     let outputs = graph.outputs.iter().map(|(name, value)| (name.clone(), memory.operand(*value))).collect();
     let Memory { slots, states, inputs, constants, .. } = memory;
-    Ok(Schedule { launches, slots, states, inputs, constants, outputs, graph })
+    Ok(Schedule { launches, slots, states, inputs, constants, outputs, graph: Arc::new(graph) })
 }
 
 /// A launch before its operands have places.

@@ -13,6 +13,7 @@ mod views;
 pub use autodiff::differentiate;
 pub use fuse::{Unit, fuse};
 pub use lower::lower;
+pub(crate) use lower::{buffer_of, lower_launches};
 pub use simplify::simplify;
 pub use verify::verify;
 pub use views::insert_copies;

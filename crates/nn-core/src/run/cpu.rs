@@ -6,6 +6,7 @@ use crate::schedule::{Fused, Launch, Operand, Place, Schedule, Source, Work};
 use crate::tensor::{Bytes, DType, TensorType};
 use cpu_reference::elementwise::{self, BlockInput, BlockProgram, Destination, InputBytes, Instruction};
 use std::mem::take;
+use std::ops::Range;
 
 /// Programs whose values all have fewer bytes than this gain nothing from threads.
 const SMALL: usize = 1 << 16;
@@ -19,7 +20,7 @@ pub(super) struct CpuExecutable {
 }
 
 /// A fused group as a block program. Its inputs are the launch's, then its numbers.
-struct Group {
+pub(super) struct Group {
     program: BlockProgram,
     numbers: Vec<Source>,
     /// Strides of a number: it is the same everywhere.
@@ -68,25 +69,36 @@ impl CpuExecutable {
         })
     }
 
-    pub(super) fn run(&mut self, schedule: &Schedule, around: Surroundings<'_>) -> Result<(), Error> {
+    /// Runs some of the launches, in order.
+    pub(super) fn run(
+        &mut self,
+        schedule: &Schedule,
+        launches: Range<usize>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), Error> {
         // Small programs stay on their thread: their kernels don't split their work.
         if schedule.slots.iter().all(|slot| slot.bytes(Precision::F32) < SMALL) {
-            return self.run_launches(schedule, around);
+            return self.run_launches(schedule, launches, around);
         }
-        cpu_reference::on_pool(|| self.run_launches(schedule, around))
+        cpu_reference::on_pool(|| self.run_launches(schedule, launches, around))
     }
 
-    fn run_launches(&mut self, schedule: &Schedule, mut around: Surroundings<'_>) -> Result<(), Error> {
-        for number in 0..schedule.launches.len() {
+    fn run_launches(
+        &mut self,
+        schedule: &Schedule,
+        launches: Range<usize>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), Error> {
+        for number in launches {
             let launch = &schedule.launches[number];
             // The outputs' buffers are taken out, so that inputs can be read beside them.
             let mut outputs: Vec<Bytes> = Vec::with_capacity(launch.outputs.len());
             for output in &launch.outputs {
-                outputs.push(self.buffer_mut(output.place, &mut around).map(take)?);
+                outputs.push(self.buffer_mut(output.place, around).map(take)?);
             }
-            let result = self.launch(schedule, number, &mut outputs, &around);
+            let result = self.launch(&schedule.graph, launch, self.groups[number].as_ref(), &mut outputs, around);
             for (output, bytes) in launch.outputs.iter().zip(outputs) {
-                *self.buffer_mut(output.place, &mut around)? = bytes;
+                *self.buffer_mut(output.place, around)? = bytes;
             }
             result?;
         }
@@ -102,7 +114,27 @@ impl CpuExecutable {
         Ok(&self.slots[slot].as_ref()[..bytes])
     }
 
-    fn buffer_mut<'b>(&'b mut self, place: Place, around: &'b mut Surroundings<'_>) -> Result<&'b mut Bytes, Error> {
+    /// What one launch that stands in no schedule makes of the buffers as they are; it has one output.
+    pub(super) fn compute(
+        &self,
+        graph: &Graph,
+        launch: &Launch,
+        group: &Group,
+        around: &Surroundings<'_>,
+    ) -> Result<Bytes, Error> {
+        let output = &launch.outputs[0];
+        let bytes = output.layout.shape.elements() * self.precision.element_bytes(output.dtype);
+        let mut outputs = [Bytes::zeroed(bytes)];
+        self.launch(graph, launch, Some(group), &mut outputs, around)?;
+        let [output] = outputs;
+        Ok(output)
+    }
+
+    pub(super) fn buffer_mut<'b>(
+        &'b mut self,
+        place: Place,
+        around: &'b mut Surroundings<'_>,
+    ) -> Result<&'b mut Bytes, Error> {
         match place {
             Place::Slot(slot) => Ok(&mut self.slots[slot]),
             Place::State(state) => Ok(&mut around.states[around.state_places[state]]),
@@ -110,7 +142,7 @@ impl CpuExecutable {
         }
     }
 
-    fn buffer<'b>(&'b self, place: Place, around: &'b Surroundings<'_>) -> &'b [u8] {
+    pub(super) fn buffer<'b>(&'b self, place: Place, around: &'b Surroundings<'_>) -> &'b [u8] {
         match place {
             Place::Slot(slot) => self.slots[slot].as_ref(),
             Place::State(state) => around.states[around.state_places[state]].as_ref(),
@@ -121,12 +153,12 @@ impl CpuExecutable {
 
     fn launch(
         &self,
-        schedule: &Schedule,
-        number: usize,
+        graph: &Graph,
+        launch: &Launch,
+        group: Option<&Group>,
         outputs: &mut [Bytes],
         around: &Surroundings<'_>,
     ) -> Result<(), Error> {
-        let launch = &schedule.launches[number];
         // A slot is as large as its largest value.
         let lengths: Vec<usize> = launch
             .outputs
@@ -137,7 +169,7 @@ impl CpuExecutable {
             outputs.iter_mut().zip(lengths).map(|(bytes, length)| &mut bytes.as_mut()[..length]).collect();
         match &launch.work {
             Work::Kernel(id) => {
-                let node = schedule.graph.node(*id);
+                let node = graph.node(*id);
                 let Some(OpKind::Kernel(kernel)) = node.op_kind() else {
                     return Err(Error::Internal(format!("{} has no kernel", launch.label)));
                 };
@@ -148,7 +180,7 @@ impl CpuExecutable {
                 kernel.cpu(&mut CpuCall { precision: self.precision, inputs, outputs, kinds: &node.outputs })
             }
             Work::Fused(fused) => {
-                let Some(group) = &self.groups[number] else {
+                let Some(group) = group else {
                     return Err(Error::Internal(format!("{} was not made ready", launch.label)));
                 };
                 let numbers: Vec<Bytes> =
@@ -174,7 +206,7 @@ impl CpuExecutable {
 }
 
 /// A number of a fused group as an element of the precision.
-fn number_bytes(source: Source, precision: Precision, step: &[u32; 16]) -> Bytes {
+pub(super) fn number_bytes(source: Source, precision: Precision, step: &[u32; 16]) -> Bytes {
     let (bytes, dtype) = match source {
         Source::Literal(bytes, dtype) => (bytes, dtype),
         Source::StepScalar(scalar) => (step[scalar.word()].to_ne_bytes(), scalar.kind().dtype),
@@ -184,7 +216,7 @@ fn number_bytes(source: Source, precision: Precision, step: &[u32; 16]) -> Bytes
 }
 
 impl Group {
-    fn new(graph: &Graph, launch: &Launch, fused: &Fused, precision: Precision) -> Result<Group, Error> {
+    pub(super) fn new(graph: &Graph, launch: &Launch, fused: &Fused, precision: Precision) -> Result<Group, Error> {
         let mut numbers: Vec<Source> = Vec::new();
         let mut program = BlockProgram {
             input_bytes: launch.inputs.iter().map(|input| precision.element_bytes(input.dtype)).collect(),

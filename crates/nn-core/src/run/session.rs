@@ -1,14 +1,18 @@
 //! A session keeps tensors by name between runs, compiles graphs, and runs them.
 
+use super::check::{self, Check, CheckReport};
 use super::cpu::{CpuExecutable, Surroundings, widen};
 use super::device::{Device, Kind};
+use super::stepwise::{CpuCuts, CpuSteps, GpuCuts, GpuSteps};
 use crate::Error;
 use crate::graph::{Graph, Precision};
-use crate::passes::{ScheduleOptions, lower, schedule};
+use crate::passes::{ScheduleOptions, lower_launches, schedule};
 use crate::schedule::Schedule;
 use crate::tensor::{Bytes, DType, Tensor, TensorType};
 use gpu_runtime::{Buffer, Plan};
 use std::collections::{HashMap, VecDeque};
+use std::mem::take;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Values handed in at a run, in row-major order.
@@ -100,8 +104,15 @@ pub struct Executable {
 }
 
 enum Backend {
-    Cpu { executable: CpuExecutable, state_places: Vec<usize>, runs: u64, done: VecDeque<RunResult> },
-    Gpu(Box<Plan>),
+    Cpu { executable: CpuExecutable, state_places: Vec<usize>, runs: u64, done: VecDeque<RunResult>, cuts: CpuCuts },
+    Gpu(Box<GpuProgram>),
+}
+
+struct GpuProgram {
+    plan: Plan,
+    /// For each launch of the schedule its launches in the plan.
+    ranges: Vec<Range<usize>>,
+    cuts: GpuCuts,
 }
 
 impl Executable {
@@ -113,7 +124,7 @@ impl Executable {
     /// The GPU plan, if it runs on one.
     pub fn plan(&self) -> Option<&Plan> {
         match &self.backend {
-            Backend::Gpu(plan) => Some(plan),
+            Backend::Gpu(program) => Some(&program.plan),
             Backend::Cpu { .. } => None,
         }
     }
@@ -125,6 +136,8 @@ pub struct Session {
     options: ScheduleOptions,
     names: Vec<(String, TensorType)>,
     states: States,
+    check: Option<Check>,
+    report: CheckReport,
 }
 
 enum States {
@@ -145,7 +158,8 @@ impl Session {
             Kind::Cpu(_) => States::Cpu(Vec::new()),
             Kind::Gpu(_) => States::Gpu(HashMap::new()),
         };
-        Session { device: device.clone(), options, names: Vec::new(), states }
+        let (check, report) = (None, CheckReport::default());
+        Session { device: device.clone(), options, names: Vec::new(), states, check, report }
     }
 
     /// Where programs run.
@@ -156,6 +170,31 @@ impl Session {
     /// Names and types of the tensors kept, in the order they were first set.
     pub fn states(&self) -> &[(String, TensorType)] {
         &self.names
+    }
+
+    /// Looks at every result of the runs that follow, or no longer does. Programs need not be compiled again; the
+    /// results keep their bits. A run that is looked at is slow: each launch is waited for, and each value read. A
+    /// run without costs nothing more for it.
+    ///
+    /// What is found ends [`Session::run`] with [`Error::Check`], in the middle: states that launches before have
+    /// updated stay so.
+    pub fn set_check(&mut self, check: Option<Check>) {
+        self.check = check;
+    }
+
+    /// The check that is on.
+    pub fn check(&self) -> Option<&Check> {
+        self.check.as_ref()
+    }
+
+    /// What was compared by [`Check::Every`] and [`Check::From`] in all runs until now, or since the report was taken.
+    pub fn check_report(&self) -> &CheckReport {
+        &self.report
+    }
+
+    /// Takes the report away; the next one begins empty.
+    pub fn take_check_report(&mut self) -> CheckReport {
+        take(&mut self.report)
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -244,13 +283,16 @@ impl Session {
                 let state_places = schedule.states.iter().map(place).collect::<Result<_, _>>()?;
                 let small = schedule.outputs.iter().filter(|(_, operand)| operand.layout.shape.elements() <= 64);
                 let streamed = small.map(|(name, _)| name.clone()).collect();
-                (streamed, Backend::Cpu { executable, state_places, runs: 0, done: VecDeque::new() })
+                let (done, cuts) = (VecDeque::new(), CpuCuts::new());
+                (streamed, Backend::Cpu { executable, state_places, runs: 0, done, cuts })
             }
             (Kind::Gpu(device), States::Gpu(states)) => {
-                let program = Arc::new(lower(&schedule)?);
-                let streamed = program.outputs.iter().filter(|output| output.streamed);
+                let lowered = lower_launches(&schedule)?;
+                let streamed = lowered.program.outputs.iter().filter(|output| output.streamed);
                 let streamed = streamed.map(|output| output.name.clone()).collect();
-                (streamed, Backend::Gpu(Box::new(Plan::new(device, program, states)?)))
+                let plan = Plan::new(device, Arc::new(lowered.program), states)?;
+                let (ranges, cuts) = (lowered.ranges, GpuCuts::default());
+                (streamed, Backend::Gpu(Box::new(GpuProgram { plan, ranges, cuts })))
             }
             _ => return Err(Error::Internal("a session's state is not on its device".into())),
         };
@@ -260,7 +302,8 @@ impl Session {
     /// Runs a program once; on a GPU it returns as soon as the work is handed over. Returns the number of the run.
     ///
     /// # Errors
-    /// If an input is missing, unknown, or of the wrong size or type, or the device fails.
+    /// If an input is missing, unknown, or of the wrong size or type, or the device fails; [`Error::Check`] where a
+    /// check is on and finds something.
     pub fn run(
         &mut self,
         program: &mut Executable,
@@ -289,7 +332,11 @@ impl Session {
         }
         let step: [u32; 16] = bytemuck::cast(scalars);
         match (&mut program.backend, &mut self.states, &self.device.0) {
-            (Backend::Cpu { executable, state_places, runs, done }, States::Cpu(states), Kind::Cpu(precision)) => {
+            (
+                Backend::Cpu { executable, state_places, runs, done, cuts },
+                States::Cpu(states),
+                Kind::Cpu(precision),
+            ) => {
                 let single = *precision == Precision::F32;
                 if single && given.iter().any(|(_, double, _)| *double) {
                     return Err(Error::Usage("only the f64 oracle takes f64 inputs".into()));
@@ -303,7 +350,15 @@ impl Session {
                     .zip(&owned)
                     .map(|((bytes, _, _), owned)| owned.as_ref().map_or(*bytes, AsRef::as_ref))
                     .collect();
-                executable.run(&schedule, Surroundings { states, state_places, inputs: &borrowed, step: &step })?;
+                let mut around = Surroundings { states, state_places, inputs: &borrowed, step: &step };
+                match &self.check {
+                    None => executable.run(&schedule, 0..schedule.launches.len(), &mut around)?,
+                    Some(check) => {
+                        let (schedule, precision) = (&*schedule, *precision);
+                        let mut steps = CpuSteps { executable, cuts, schedule, precision, around };
+                        check::run(check, schedule, &mut steps, &step, &self.device.name(), &mut self.report)?;
+                    }
+                }
                 let mut values = Vec::with_capacity(program.streamed.len());
                 for (name, operand) in &schedule.outputs {
                     if program.streamed.contains(name) {
@@ -316,12 +371,19 @@ impl Session {
                 done.push_back(RunResult { run, names: program.streamed.clone(), values });
                 Ok(run)
             }
-            (Backend::Gpu(plan), _, _) => {
+            (Backend::Gpu(program), _, Kind::Gpu(device)) => {
+                let GpuProgram { plan, ranges, cuts } = &mut **program;
                 for ((bytes, double, _), (name, _)) in given.iter().zip(&schedule.inputs) {
                     if *double {
                         return Err(Error::Usage("only the f64 oracle takes f64 inputs".into()));
                     }
                     plan.write_input(name, bytes)?;
+                }
+                if let Some(check) = &self.check {
+                    let (schedule, step) = (&*schedule, &step);
+                    let mut steps = GpuSteps { device, plan, cuts, ranges, schedule, step };
+                    check::run(check, schedule, &mut steps, step, &self.device.name(), &mut self.report)?;
+                    return Ok(plan.end_run(step)?);
                 }
                 Ok(plan.run(&step)?)
             }
@@ -336,7 +398,7 @@ impl Session {
     pub fn results(&mut self, program: &mut Executable, wait: bool) -> Result<Vec<RunResult>, Error> {
         let plan = match &mut program.backend {
             Backend::Cpu { done, .. } => return Ok(done.drain(..).collect()),
-            Backend::Gpu(plan) => plan,
+            Backend::Gpu(program) => &mut program.plan,
         };
         let mut results = Vec::new();
         for (run, outputs) in plan.results(wait)? {
@@ -359,7 +421,7 @@ impl Session {
         let kind = TensorType::new(operand.dtype, operand.layout.shape.clone());
         match &program.backend {
             Backend::Cpu { executable, .. } => narrow(&kind, executable.read(operand)?),
-            Backend::Gpu(plan) => Tensor::from_bytes(kind, &plan.read_output(name)?),
+            Backend::Gpu(program) => Tensor::from_bytes(kind, &program.plan.read_output(name)?),
         }
     }
 
