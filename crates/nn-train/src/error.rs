@@ -17,7 +17,8 @@ pub enum Error {
     /// The loss became NaN or infinite.
     #[error(
         "the loss became {loss} at step {step} (epoch {epoch}); lower the learning rate, clip gradients (clip_norm), or \
-         check the data"
+         check the data. To see where it began, run the same again with check(Some(Check::Finite)) and \
+         check_from_step({}): the run repeats bit for bit", .step.saturating_sub(1).max(1)
     )]
     NonFinite {
         /// The step whose batch gave the loss.

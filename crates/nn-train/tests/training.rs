@@ -1,6 +1,6 @@
 //! The trainer: what it learns, that it repeats itself bit for bit, and that it counts every row once.
 
-use nn_core::{Device, Tensor};
+use nn_core::{Check, Device, Fault, Tensor};
 use nn_train::nn::{Dropout, Linear, Loss, Relu, Sequential, Tanh};
 use nn_train::optim::{Adam, Schedule, Sgd};
 use nn_train::{
@@ -311,14 +311,48 @@ fn a_loss_that_explodes_ends_the_run_at_its_step() -> Result<(), Error> {
         Trainer::new(model).device(Device::cpu()).loss(Loss::Mse).optimizer(Sgd::new(1e6)).batch_size(8).steps(30)
     };
     let mut notes = Notes::default();
-    let Err(Error::NonFinite { step, loss, .. }) = trainer().fit(&data, None, &mut notes) else {
-        panic!("the loss did not explode");
-    };
+    let error = trainer().fit(&data, None, &mut notes).expect_err("the loss explodes");
+    let Error::NonFinite { step, loss, .. } = error else { panic!("{error}") };
     assert!(!loss.is_finite() && step > 1);
     let last = notes.steps.last().unwrap();
     assert_eq!(last.step, step);
     assert!(notes.steps[..step as usize - 1].iter().all(|report| report.loss.is_finite()));
     assert_eq!(trainer().allow_non_finite(true).fit(&data, None, &mut ())?.steps, 30);
+
+    // As the message says: the step before is where the parameters were spoilt.
+    assert!(error.to_string().contains(&format!("check_from_step({})", step - 1)), "{error}");
+    let mut again = trainer().check(Some(Check::Finite)).check_from_step(step - 1);
+    let mut notes = Notes::default();
+    let Err(Error::Core(nn_core::Error::Check(finding))) = again.fit(&data, None, &mut notes) else {
+        panic!("nothing was found");
+    };
+    assert!(finding.fault == Fault::NotFinite && !finding.found.is_finite(), "{finding}");
+    assert!(again.step() + 1 >= step - 1 && again.step() < step, "{} of {step}: {finding}", again.step());
+    Ok(())
+}
+
+#[test]
+fn a_checked_run_has_the_same_bits() -> Result<(), Error> {
+    let data = small();
+    let mut plain = with_dropout();
+    plain.fit(&data, Some(&data), &mut ())?;
+    let cases = |trainer: &Trainer, op: &str| {
+        let report = trainer.session().expect("it is built").check_report();
+        report.ops().filter(|known| known.op == op).map(|known| known.cases).sum::<u64>()
+    };
+    let mut checked = with_dropout().check(Some(Check::Every));
+    checked.fit(&data, Some(&data), &mut ())?;
+    assert_eq!(bits(&checked), bits(&plain));
+    let (products, steps) = (cases(&checked, "matmul"), u64::from(checked.step()));
+    assert!(products > 2 * steps && cases(&checked, "cross_entropy_gradient") == steps, "{products} in {steps} steps");
+    // From the last step on; an evaluation after it is checked too, unless the check begins at a name.
+    for (check, evaluated) in [(Check::Every, true), (Check::From("cross_entropy_gradient".into()), false)] {
+        let mut late = with_dropout().check(Some(check)).check_from_step(checked.step());
+        late.fit(&data, Some(&data), &mut ())?;
+        assert_eq!(bits(&late), bits(&plain));
+        assert_eq!(cases(&late, "cross_entropy_gradient"), 1);
+        assert_eq!(cases(&late, "argmax") > 0, evaluated);
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::nn::{Layer, Loss, TargetKind};
 use crate::optim::{Adam, Optimizer, Schedule};
 use crate::scope::{Declarations, Scope, trace_model};
 use nn_core::run::Executable;
-use nn_core::{DType, Device, Session, StepScalars, Value};
+use nn_core::{Check, DType, Device, Session, StepScalars, Value};
 use std::collections::HashMap;
 
 /// Trains one model on one device. Settings are chained; then [`Trainer::fit`], [`Trainer::evaluate`],
@@ -40,6 +40,8 @@ pub(super) struct Settings {
     pub(super) evaluate_every: Option<u32>,
     pub(super) evaluation_batches: Option<usize>,
     pub(super) allow_non_finite: bool,
+    check: Option<Check>,
+    check_from: u32,
 }
 
 /// How long a run is.
@@ -88,6 +90,8 @@ impl Trainer {
             evaluate_every: None,
             evaluation_batches: None,
             allow_non_finite: false,
+            check: None,
+            check_from: 0,
         };
         let programs = HashMap::new();
         Trainer { model: Box::new(model), settings, built: None, programs, step: 0, run_start: 0 }
@@ -184,6 +188,23 @@ impl Trainer {
     #[must_use]
     pub fn allow_non_finite(self, allow: bool) -> Trainer {
         self.set(|settings| settings.allow_non_finite = allow)
+    }
+
+    /// Looks at every result while it trains, evaluates and predicts, which is slow; what is found ends
+    /// [`Trainer::fit`] with [`nn_core::Error::Check`]. The results keep their bits. [`Check::From`] is for training
+    /// steps only: other programs may lack the name. [`Trainer::session`] has the report.
+    #[must_use]
+    pub fn check(mut self, check: Option<Check>) -> Trainer {
+        self.settings.check = check;
+        self
+    }
+
+    /// Checks only from this step on, counted as [`Trainer::step`] does: a run repeated from the same seed meets at
+    /// this step what it met before.
+    #[must_use]
+    pub fn check_from_step(mut self, step: u32) -> Trainer {
+        self.settings.check_from = step;
+        self
     }
 
     /// How many steps were taken in all.
@@ -286,6 +307,14 @@ impl Trainer {
     pub(super) fn program(&mut self, key: ProgramKey) -> Result<(&mut Session, &mut Executable), Error> {
         let Some(mut built) = self.built.take() else { return Err(not_built()) };
         let compiled = if self.programs.contains_key(&key) { Ok(()) } else { self.compile(&mut built, key) };
+        let training = matches!(key.purpose, Purpose::Training(_));
+        // A training step that is about to run is one more than those that were taken.
+        let due = self.step + u32::from(training) >= self.settings.check_from;
+        let fits = |check: &&Check| due && (training || !matches!(check, Check::From(_)));
+        let check = self.settings.check.as_ref().filter(fits);
+        if built.session.check() != check {
+            built.session.set_check(check.cloned());
+        }
         let built = self.built.insert(built);
         compiled?;
         let missing = || nn_core::Error::Internal("a program vanished after it was compiled".into());
