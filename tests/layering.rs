@@ -12,7 +12,8 @@ struct Rule {
 macro_rules! run {
     ($($more:literal),*) => {
         &[
-            "crate::run", "crate::Device", "crate::Executable", "crate::Input", "crate::Session", "crate::StepScalars",
+            "crate::run", "crate::Check", "crate::CheckReport", "crate::Device", "crate::Executable", "crate::Input",
+            "crate::OpReport", "crate::Session", "crate::StepScalars",
             $($more),*
         ]
     };

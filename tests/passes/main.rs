@@ -1,6 +1,7 @@
 //! The passes of `nn-core`: what each does to a graph, and that none changes what the graph means.
 
 mod autodiff;
+mod checked;
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
