@@ -186,8 +186,10 @@ fn a_check_that_is_off_costs_nothing() {
 fn a_check_begins_where_its_name_says() {
     let graph = MLP.step().unwrap();
     for device in devices() {
+        let (plain, _) = three_steps(&device, &graph, None).unwrap();
         let cases = |name: &str| {
-            let (_, report) = three_steps(&device, &graph, Some(Check::From(name.into()))).unwrap();
+            let (left, report) = three_steps(&device, &graph, Some(Check::From(name.into()))).unwrap();
+            assert!(left == plain, "{name:?} changes bits on {device:?}");
             report.ops().map(|op| op.cases).sum::<u64>()
         };
         let (_, all) = three_steps(&device, &graph, Some(Check::Every)).unwrap();

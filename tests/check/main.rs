@@ -7,5 +7,6 @@ mod correct;
 mod finite;
 #[path = "../common/mlp.rs"]
 mod mlp;
+mod promised;
 mod several_outputs;
 mod support;
