@@ -2,6 +2,7 @@
 
 mod cpu;
 mod device;
+mod sample;
 mod session;
 
 pub use device::Device;
