@@ -286,8 +286,9 @@ impl Comparison<'_> {
                 outcome.share = outcome.share.max(error / allowed);
             }
             if !right && outcome.mistake.is_none() {
-                let numbers = format!("element {index} is {found_number:e} instead of {exact:e}, off by {error:.2e}");
-                outcome.mistake = Some(format!("{numbers} where {allowed:.2e} is allowed; arguments {given:?}"));
+                let of = if given.is_empty() { String::new() } else { format!(" of {given:?}") };
+                let numbers = format!("element {index}{of} is {found_number:e} instead of {exact:e}");
+                outcome.mistake = Some(format!("{numbers}, off by {error:.2e} where {allowed:.2e} is allowed"));
             }
         }
         outcome
