@@ -98,11 +98,8 @@ pub trait ElementwiseOp {
     /// The argument that the result always equals, given the arguments that are one known number throughout:
     /// x·1 is x.
     fn same_as(&self, known: &[Option<f32>]) -> Option<usize>;
-    /// How exact one element is, given its arguments.
-    fn accuracy(&self, arithmetic: Arithmetic, arguments: &[f64]) -> Accuracy {
-        let _ = (arithmetic, arguments);
-        Accuracy::ROUNDED
-    }
+    /// How exact one element is, given its arguments. For results of type `f32`; others are exact.
+    fn accuracy(&self, arithmetic: Arithmetic, arguments: &[f64]) -> Accuracy;
 }
 
 /// An operator with a kernel of its own on each backend.
@@ -128,10 +125,7 @@ pub trait KernelOp {
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64;
 
     /// How exact the results are, given the inputs' types and the largest finite magnitude in each.
-    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy {
-        let _ = (arithmetic, inputs, largest);
-        Accuracy::ROUNDED
-    }
+    fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy;
 }
 
 /// One input of a CPU kernel.

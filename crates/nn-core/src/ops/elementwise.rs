@@ -5,46 +5,17 @@
 //! the element type (`f32`, `f64` and, among numbers, `u32` and `i32`), so both number formats of the
 //! CPU backend come from one line. In the gradient, `dy` is the gradient of the result `y`; each entry is
 //! the gradient of one argument, `None` where none flows.
+//!
+//! A row whose result is not simply rounded once (or, for masks, exact) ends in `within |on| accuracy`: how exact one
+//! element is with the arithmetic `on`, given the arguments as `f64`.
 
 use super::IntoValue;
-use super::elementwise_support::{Number, Real, helpers, loop_over};
-use crate::graph::{Backward, ElementwiseOp, Op, OpKind, Precision, Value, apply};
-use crate::tensor::{DType, TensorType};
-use cpu_reference::elementwise::BlockFunction;
+use super::accuracy;
+use super::elementwise_row::{Elementwise, Row, Signature};
+use super::elementwise_support::{Number, Real, loop_over};
+use crate::graph::{Accuracy, Arithmetic, Op, Precision, Value};
+use crate::tensor::DType;
 use std::sync::Arc;
-
-/// Which element types a row takes and gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signature {
-    /// `f32 → f32`, all arguments alike.
-    Real,
-    /// `f32`, `u32` or `i32`, all arguments and the result alike.
-    Number,
-    /// Two numbers alike → a `u32` mask of 0 and 1.
-    Compare,
-    /// A `u32` mask and two numbers alike → the like.
-    Select,
-    /// Any type → the given one.
-    Cast(DType),
-    /// `u32` bits → `f32`.
-    UnitInterval,
-    /// Three `u32`, the same for all elements, and the element's number → `u32`.
-    Random,
-}
-
-type Gradient = fn(arguments: &[Value], y: Value, dy: Value) -> Vec<Option<Value>>;
-
-/// One operator of the table.
-#[derive(Debug)]
-pub(super) struct Row {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    signature: Signature,
-    flops: u64,
-    wgsl: &'static str,
-    functions: &'static [(DType, Precision, BlockFunction)],
-    gradient: Gradient,
-}
 
 macro_rules! gradient {
     (|$($argument:ident),*; $y:ident, $dy:ident| $($body:expr),*) => {{
@@ -53,6 +24,20 @@ macro_rules! gradient {
             let [$($argument),*] = *arguments else { return Vec::new() };
             let _ = ($($argument,)*);
             vec![$($body),*]
+        }
+        rule
+    }};
+}
+
+/// The rule of accuracy of a row; without one real results are rounded once and others exact.
+macro_rules! within {
+    (Compare, $arguments:tt) => { |_, _| Accuracy::EXACT };
+    ($kind:ident, $arguments:tt) => { |on, _| Accuracy::rounded(on) };
+    ($kind:ident, ($($argument:ident),*), $on:ident, $accuracy:expr) => {{
+        fn rule($on: Arithmetic, arguments: &[f64]) -> Accuracy {
+            let [$($argument),*] = *arguments else { return Accuracy::UNKNOWN };
+            let _ = ($($argument,)*);
+            $accuracy
         }
         rule
     }};
@@ -86,7 +71,8 @@ macro_rules! functions {
 /// Rows of the table, each with the method of [`Value`] that applies it; its first argument is `self`.
 macro_rules! rows {
     ($($(#[doc = $doc:literal])+ $kind:ident $constant:ident $name:ident ($first:ident $(, $rest:ident)*) $flops:literal
-        = $wgsl:literal => $rust:expr => |$y:ident, $dy:ident| [$($gradient:expr),*];)*) => {
+        = $wgsl:literal => $rust:expr => |$y:ident, $dy:ident| [$($gradient:expr),*]
+        $(within |$on:ident| $accuracy:expr)?;)*) => {
         $(static $constant: Row = Row {
             name: stringify!($name),
             arguments: &[stringify!($first) $(, stringify!($rest))*],
@@ -95,6 +81,7 @@ macro_rules! rows {
             wgsl: $wgsl,
             functions: functions!($kind, ($first $(, $rest)*), $rust),
             gradient: gradient!(|$first $(, $rest)*; $y, $dy| $($gradient),*),
+            accuracy: within!($kind, ($first $(, $rest)*) $(, $on, $accuracy)?),
         };)*
         /// Every row of the table that is written as one.
         static TABLE: &[&Row] = &[$(&$constant),*];
@@ -119,59 +106,65 @@ rows! {
     /// The product, element by element; also `*`. `torch.mul`.
     Number MULTIPLY multiply(a, b) 1 = "{a} * {b}" => Number::times(a, b) => |y, dy| [Some(dy * b), Some(dy * a)];
     /// The quotient, element by element; also `/`. `torch.div`.
-    Real DIVIDE divide(a, b) 1 = "{a} / {b}" => a / b => |y, dy| [Some(dy / b), Some(-(dy * y / b))];
+    Real DIVIDE divide(a, b) 1 = "{a} / {b}" => a / b => |y, dy| [Some(dy / b), Some(-(dy * y / b))]
+        within |on| accuracy::divide(on, b);
     /// The negative of each element; also `-`. `torch.neg`.
-    Real NEGATE negate(a) 1 = "-{a}" => -a => |y, dy| [Some(-dy)];
+    Real NEGATE negate(a) 1 = "-{a}" => -a => |y, dy| [Some(-dy)] within |_on| Accuracy::EXACT;
     // At a tie each argument gets half, as in PyTorch. NaN is kept.
     /// The smaller of two, element by element; NaN if either is. `torch.minimum`.
     Number MINIMUM minimum(a, b) 1 = "minimum_{type}({a}, {b})" => Number::lesser(a, b)
-        => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))];
+        => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))] within |_on| Accuracy::EXACT;
     /// The larger of two, element by element; NaN if either is. `torch.maximum`.
     Number MAXIMUM maximum(a, b) 1 = "maximum_{type}({a}, {b})" => Number::larger(a, b)
-        => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))];
+        => |y, dy| [Some(dy * share(a, b, y)), Some(dy * share(b, a, y))] within |_on| Accuracy::EXACT;
     /// Limits elements to `low..=high`; the gradient is 0 outside and at the limits. `torch.clamp`.
     Real CLAMP clamp(a, low, high) 2 = "minimum_f32(maximum_f32({a}, {low}), {high})"
         => Number::lesser(Number::larger(a, low), high)
-        => |y, dy| [Some(a.greater(low).select(a.less(high).select(dy, dy.zeros_like()), dy.zeros_like())), None, None];
+        => |y, dy| [Some(a.greater(low).select(a.less(high).select(dy, dy.zeros_like()), dy.zeros_like())), None, None]
+        within |_on| Accuracy::EXACT;
     /// |x|; the gradient at 0 is 0. `torch.abs`.
-    Real ABS abs(a) 1 = "abs({a})" => a.abs() => |y, dy| [Some(dy * a.sign())];
+    Real ABS abs(a) 1 = "abs({a})" => a.abs() => |y, dy| [Some(dy * a.sign())] within |_on| Accuracy::EXACT;
     /// −1, 0 or 1; no gradient. `torch.sign`.
     Real SIGN sign(a) 1 = "select(sign({a}), {a}, is_nan({a}))"
-        => if a.is_nan() || a == 0.0 { a } else { a.signum() } => |y, dy| [None];
+        => if a.is_nan() || a == 0.0 { a } else { a.signum() } => |y, dy| [None] within |_on| Accuracy::EXACT;
     /// The largest whole number not above; no gradient. `torch.floor`.
-    Real FLOOR floor(a) 1 = "floor({a})" => a.floor() => |y, dy| [None];
+    Real FLOOR floor(a) 1 = "floor({a})" => a.floor() => |y, dy| [None] within |_on| Accuracy::EXACT;
     // Powers and transcendental functions.
     /// eˣ. `torch.exp`.
-    Real EXP exp(a) 4 = "exp({a})" => Real::exp(a) => |y, dy| [Some(dy * y)];
+    Real EXP exp(a) 4 = "exp({a})" => Real::exp(a) => |y, dy| [Some(dy * y)]
+        within |on| Accuracy::relative(accuracy::exp(on, a));
     /// The natural logarithm. `torch.log`.
-    Real LOG log(a) 4 = "log({a})" => a.ln() => |y, dy| [Some(dy / a)];
+    Real LOG log(a) 4 = "log({a})" => a.ln() => |y, dy| [Some(dy / a)] within |on| accuracy::log(on, a);
     /// The square root. `torch.sqrt`.
-    Real SQRT sqrt(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))];
+    Real SQRT sqrt(a) 1 = "sqrt({a})" => a.sqrt() => |y, dy| [Some(dy / (y * 2.0))]
+        within |on| Accuracy::relative(accuracy::sqrt(on));
     /// 1/√x. `torch.rsqrt`.
-    Real RSQRT rsqrt(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)];
+    Real RSQRT rsqrt(a) 2 = "(1.0 / sqrt({a}))" => 1.0 / a.sqrt() => |y, dy| [Some(dy * y * y * y * -0.5)]
+        within |on| Accuracy::relative(accuracy::sqrt(on) + accuracy::quotient(on));
     /// x to the power of `exponent`. `torch.pow`.
     Real POW pow(a, exponent) 8 = "power({a}, {exponent})" => a.powf(exponent) => |y, dy| [
         // x⁰ is 1 everywhere, at 0 too, where 0·0⁻¹ would be no number.
         Some(exponent.equal(exponent.zeros_like()).select(dy.zeros_like(), dy * exponent * a.pow(exponent - 1.0))),
         Some(dy * a.equal(a.zeros_like()).select(a.zeros_like(), y * a.log()))
-    ];
+    ] within |on| Accuracy::relative(accuracy::pow(on, a, exponent));
     /// The sine of radians. `torch.sin`.
-    Real SIN sin(a) 4 = "sin({a})" => a.sin() => |y, dy| [Some(dy * a.cos())];
+    Real SIN sin(a) 4 = "sin({a})" => a.sin() => |y, dy| [Some(dy * a.cos())] within |on| accuracy::sine(on, a);
     /// The cosine of radians. `torch.cos`.
-    Real COS cos(a) 4 = "cos({a})" => a.cos() => |y, dy| [Some(-(dy * a.sin()))];
+    Real COS cos(a) 4 = "cos({a})" => a.cos() => |y, dy| [Some(-(dy * a.sin()))] within |on| accuracy::sine(on, a);
     /// The error function. `torch.erf`.
     Real ERF erf(a) 12 = "error_function({a})" => Real::erf(a)
-        => |y, dy| [Some(dy * (-(a * a)).exp() * std::f32::consts::FRAC_2_SQRT_PI)];
+        => |y, dy| [Some(dy * (-(a * a)).exp() * std::f32::consts::FRAC_2_SQRT_PI)] within |on| accuracy::erf(on, a);
     /// The hyperbolic tangent. `torch.tanh`.
-    Real TANH tanh(a) 6 = "hyperbolic_tangent({a})" => Real::tanh(a) => |y, dy| [Some(dy * (-(y * y) + 1.0))];
+    Real TANH tanh(a) 6 = "hyperbolic_tangent({a})" => Real::tanh(a) => |y, dy| [Some(dy * (-(y * y) + 1.0))]
+        within |on| accuracy::tanh(on);
     // Activations.
     /// 1/(1+e⁻ˣ). `torch.sigmoid`.
     Real SIGMOID sigmoid(a) 6 = "(1.0 / (1.0 + exp(-{a})))" => 1.0 / (1.0 + Real::exp(-a))
-        => |y, dy| [Some(dy * y * (-y + 1.0))];
+        => |y, dy| [Some(dy * y * (-y + 1.0))] within |on| accuracy::sigmoid(on, a);
     // `select` and not `max`, which may swallow NaN.
     /// 0 for negative elements; NaN stays NaN. `torch.relu`.
     Real RELU relu(a) 1 = "select({a}, 0.0, {a} < 0.0)" => if a < 0.0 { 0.0 } else { a }
-        => |y, dy| [Some(y.greater(y.zeros_like()).select(dy, dy.zeros_like()))];
+        => |y, dy| [Some(y.greater(y.zeros_like()).select(dy, dy.zeros_like()))] within |_on| Accuracy::EXACT;
     /// `slope`·x for negative elements. `torch.nn.functional.leaky_relu`; no gradient for `slope`.
     Real LEAKY_RELU leaky_relu(a, slope) 2 = "select({a}, {a} * {slope}, {a} < 0.0)"
         => if a < 0.0 { a * slope } else { a }
@@ -179,23 +172,24 @@ rows! {
     /// `alpha`·(eˣ−1) for negative elements. `torch.nn.functional.elu`; no gradient for `alpha`.
     Real ELU elu(a, alpha) 6 = "select({a}, {alpha} * exp_minus_one({a}), {a} < 0.0)"
         => if a < 0.0 { alpha * a.exp_m1() } else { a }
-        => |y, dy| [Some(a.less_equal(a.zeros_like()).select(dy * (y + alpha), dy)), None];
+        => |y, dy| [Some(a.less_equal(a.zeros_like()).select(dy * (y + alpha), dy)), None]
+        within |on| accuracy::elu(on, a);
     /// x·Φ(x), by the error function. `torch.nn.functional.gelu`.
     Real GELU gelu(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
-        => |y, dy| [Some(dy * gelu_slope(a))];
+        => |y, dy| [Some(dy * gelu_slope(a))] within |on| accuracy::gelu(on, a);
     /// x·Φ(x) by the tanh approximation. `torch.nn.functional.gelu(approximate="tanh")`.
     Real GELU_TANH gelu_tanh(a) 14 = "gelu_by_tanh({a})"
         => 0.5 * a * (1.0 + Real::tanh((2.0 / std::f64::consts::PI).sqrt() as T * (a + 0.044715 * a * a * a)))
-        => |y, dy| [Some(dy * gelu_tanh_slope(a))];
+        => |y, dy| [Some(dy * gelu_tanh_slope(a))] within |on| accuracy::gelu_tanh(on, a);
     /// x·sigmoid(x). `torch.nn.functional.silu`.
     Real SILU silu(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + Real::exp(-a))
-        => |y, dy| [Some(dy * silu_slope(a))];
+        => |y, dy| [Some(dy * silu_slope(a))] within |on| accuracy::silu(on, a);
     /// log(1+eˣ) without overflow. `torch.nn.functional.softplus`.
     Real SOFTPLUS softplus(a) 10 = "softplus_stable({a})" => if a > 0.0 { a + (-a).exp().ln_1p() } else { a.exp().ln_1p() }
-        => |y, dy| [Some(dy * a.sigmoid())];
+        => |y, dy| [Some(dy * a.sigmoid())] within |on| accuracy::softplus(on, a);
     // A copy in row-major order; what the passes insert where a kernel cannot read a view.
     /// A copy in row-major order; the passes drop it where it changes nothing. `torch.Tensor.contiguous`.
-    Number CONTIGUOUS contiguous(a) 0 = "{a}" => a => |y, dy| [Some(dy)];
+    Number CONTIGUOUS contiguous(a) 0 = "{a}" => a => |y, dy| [Some(dy)] within |_on| Accuracy::EXACT;
     // Comparisons; NaN compares as IEEE 754 has it.
     /// A `u32` mask: 1 where self < other. `torch.lt`.
     Compare LESS less(a, b) 1 = "u32({a} < {b})" => a < b => |y, dy| [None, None];
@@ -225,6 +219,7 @@ static SELECT: Row = Row {
         (DType::I32, Precision::F32, loop_over!(u32, i32, i32 => i32, (mask, a, b), if mask != 0 { a } else { b })),
     ],
     gradient: gradient!(|mask, a, b; y, dy| None, Some(mask.select(dy, dy.zeros_like())), Some(mask.select(dy.zeros_like(), dy))),
+    accuracy: |_, _| Accuracy::EXACT,
 };
 
 macro_rules! cast {
@@ -244,6 +239,11 @@ macro_rules! cast {
         (DType::I32, Precision::F64, loop_over!(i32 => $f64, (a), a as $f64)),
             ],
             gradient: $gradient,
+            // Whole numbers beyond 2²⁴ are rounded as f32; what f32 holds already is exact.
+            accuracy: |on, a| match a[0] == f64::from(a[0] as f32) || DType::$dtype != DType::F32 {
+                true => Accuracy::EXACT,
+                false => Accuracy::rounded(on),
+            },
         };
     };
 }
@@ -263,6 +263,7 @@ static RANDOM_BITS: Row = Row {
     wgsl: "philox_word({index}, {seed}, {step}, {stream})",
     functions: &[(DType::U32, Precision::F32, random_block)],
     gradient: |_, _, _| vec![None, None, None],
+    accuracy: |_, _| Accuracy::EXACT,
 };
 
 /// Random bits → a number in [0, 1) from the upper 24 of them, exact.
@@ -281,6 +282,7 @@ static UNIT_INTERVAL: Row = Row {
         ),
     ],
     gradient: |_, _, _| vec![None],
+    accuracy: |_, _| Accuracy::EXACT,
 };
 
 fn random_block(inputs: &[&[u8]], output: &mut [u8], first_index: usize) {
@@ -298,124 +300,6 @@ pub fn contiguous_op() -> Arc<dyn Op> {
 /// Every row, for the op list and the tests.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().copied().chain([&SELECT, &TO_F32, &TO_U32, &TO_I32, &RANDOM_BITS, &UNIT_INTERVAL])
-}
-
-/// A row in use as an operator.
-#[derive(Debug)]
-struct Elementwise(&'static Row);
-
-impl Op for Elementwise {
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
-        let row = self.0;
-        if inputs.iter().any(|input| input.shape != inputs[0].shape) {
-            let shapes: Vec<String> = inputs.iter().map(|input| input.shape.to_string()).collect();
-            return Err(format!("shapes {} differ", shapes.join(", ")));
-        }
-        let alike = |inputs: &[TensorType]| inputs.iter().all(|input| input.dtype == inputs[0].dtype);
-        let real = |input: &TensorType| input.dtype == DType::F32;
-        let number = |input: &TensorType| input.dtype != DType::F16;
-        let (fits, dtype) = match row.signature {
-            Signature::Real => (inputs.iter().all(real), DType::F32),
-            Signature::Number => (alike(inputs) && number(&inputs[0]), inputs[0].dtype),
-            Signature::Compare => (alike(inputs) && number(&inputs[0]), DType::U32),
-            Signature::Select => {
-                (inputs[0].dtype == DType::U32 && alike(&inputs[1..]) && number(&inputs[1]), inputs[1].dtype)
-            }
-            Signature::Cast(dtype) => (number(&inputs[0]), dtype),
-            Signature::UnitInterval => (inputs[0].dtype == DType::U32, DType::F32),
-            Signature::Random => (inputs.iter().all(|input| input.dtype == DType::U32), DType::U32),
-        };
-        if !fits {
-            let kinds: Vec<String> = inputs.iter().map(ToString::to_string).collect();
-            return Err(format!("element types of {} don't fit; cast them first", kinds.join(", ")));
-        }
-        Ok(vec![TensorType::new(dtype, inputs[0].shape.clone())])
-    }
-
-    fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
-        (self.0.gradient)(backward.inputs, backward.outputs[0], backward.dy())
-    }
-
-    fn kind(&self) -> OpKind<'_> {
-        OpKind::Elementwise(self)
-    }
-}
-
-impl ElementwiseOp for Elementwise {
-    fn wgsl(&self, arguments: &[String], index: &str, output: DType) -> String {
-        let mut text = self.0.wgsl.replace("{index}", index).replace("{type}", output.name());
-        for (name, argument) in self.0.arguments.iter().zip(arguments) {
-            text = text.replace(&format!("{{{name}}}"), argument);
-        }
-        text
-    }
-
-    fn wgsl_helpers(&self) -> &'static [&'static str] {
-        helpers(self.0.wgsl)
-    }
-
-    fn block_function(&self, precision: Precision, inputs: &[DType]) -> Option<BlockFunction> {
-        let decisive = if self.0.signature == Signature::Select { inputs[1] } else { inputs[0] };
-        let find = |precision| {
-            let mut functions = self.0.functions.iter();
-            functions.find(|(dtype, known, _)| (*dtype, *known) == (decisive, precision)).map(|entry| entry.2)
-        };
-        // Integers are computed alike in both precisions, so they are listed once.
-        find(precision).or_else(|| if decisive == DType::F32 { None } else { find(Precision::F32) })
-    }
-
-    fn flops(&self) -> u64 {
-        self.0.flops
-    }
-
-    fn depends_on_index(&self) -> bool {
-        self.0.signature == Signature::Random
-    }
-
-    fn same_as(&self, known: &[Option<f32>]) -> Option<usize> {
-        match self.0.name {
-            "contiguous" => Some(0),
-            "multiply" | "divide" if known[1] == Some(1.0) => Some(0),
-            "multiply" if known[0] == Some(1.0) => Some(1),
-            _ => None,
-        }
-    }
-}
-
-impl Row {
-    /// The operator's name.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    #[track_caller]
-    fn on(&'static self, arguments: &[Value]) -> Value {
-        apply(Elementwise(self), arguments)[0]
-    }
-
-    /// Applies the row to arguments broadcast against each other.
-    #[track_caller]
-    fn broadcast(&'static self, arguments: &[Value]) -> Value {
-        let shapes: Vec<_> = arguments.iter().map(|argument| argument.shape()).collect();
-        let common = shapes[1..].iter().try_fold(shapes[0].clone(), |common, shape| common.broadcast(shape));
-        match common {
-            Some(shape) => {
-                let fitted: Vec<Value> =
-                    arguments.iter().map(|argument| argument.broadcast_to(shape.clone())).collect();
-                self.on(&fitted)
-            }
-            None => {
-                let shapes: Vec<String> = shapes.iter().map(ToString::to_string).collect();
-                let message = format!("shapes {} cannot be broadcast against each other", shapes.join(" and "));
-                arguments[0].recorder().fail(self.name, message);
-                arguments[0]
-            }
-        }
-    }
 }
 
 /// Which part of dy an argument of minimum or maximum gets: 1 where it won, ½ at a tie.

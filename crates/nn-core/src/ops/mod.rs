@@ -1,7 +1,9 @@
 //! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
 
+mod accuracy;
 mod cross_entropy;
 mod elementwise;
+mod elementwise_row;
 mod elementwise_samples;
 mod elementwise_support;
 mod matmul;

@@ -1,0 +1,246 @@
+//! How exact the functions are that operators are made of. On a GPU: what WGSL demands ("Accuracy of Concrete Floating
+//! Point Expressions"). On the CPU: what the C library keeps (one unit), and `cpu-reference`'s tanh (four).
+//!
+//! Errors of a formula's steps add up, each weighed by how much the result changes with it. Terms of second order
+//! (units of units) are left out, and figures err upwards.
+
+use crate::graph::{Accuracy, Arithmetic};
+use cpu_reference::Real;
+
+const UNIT: f64 = f32::EPSILON as f64;
+
+/// e^x, in units of the result.
+pub(super) fn exp(on: Arithmetic, x: f64) -> f64 {
+    on.pick(1.0, 3.0 + 2.0 * x.abs())
+}
+
+/// The natural logarithm of x. Near 1 a GPU's error is absolute: 2⁻²¹.
+pub(super) fn log(on: Arithmetic, x: f64) -> Accuracy {
+    match on {
+        Arithmetic::Gpu if (0.5..=2.0).contains(&x) => Accuracy::absolute(4.0),
+        Arithmetic::Gpu => Accuracy::relative(3.0),
+        _ => Accuracy::relative(1.0),
+    }
+}
+
+/// A quotient of ordinary numbers, in units of the result.
+pub(super) fn quotient(on: Arithmetic) -> f64 {
+    on.pick(0.5, 2.5)
+}
+
+/// A quotient by `divisor`: for very small and very large ones WGSL promises nothing.
+pub(super) fn divide(on: Arithmetic, divisor: f64) -> Accuracy {
+    let ordinary = (f64::from(f32::MIN_POSITIVE)..=2_f64.powi(126)).contains(&divisor.abs());
+    if on == Arithmetic::Gpu && !ordinary { Accuracy::UNKNOWN } else { Accuracy::relative(quotient(on)) }
+}
+
+/// The square root, in units of the result: in WGSL 1 / inverseSqrt, of two units.
+pub(super) fn sqrt(on: Arithmetic) -> f64 {
+    on.pick(0.5, 2.0 + quotient(on))
+}
+
+/// Sine and cosine of x: within ±π a GPU errs by 2⁻¹¹, beyond WGSL promises nothing.
+pub(super) fn sine(on: Arithmetic, x: f64) -> Accuracy {
+    match on {
+        Arithmetic::Gpu if x.abs() <= std::f64::consts::PI => Accuracy::absolute(4096.0),
+        Arithmetic::Gpu => Accuracy::UNKNOWN,
+        _ => Accuracy::relative(1.0),
+    }
+}
+
+/// The hyperbolic tangent: WGSL allows an absolute 1e-5, or what sinh / cosh gives, which within ±10 is less; beyond,
+/// the table's text takes tanh 10.
+pub(super) fn tanh(on: Arithmetic) -> Accuracy {
+    if on == Arithmetic::Gpu { Accuracy::absolute(85.0) } else { Accuracy::relative(4.0) }
+}
+
+/// base^exponent, in units of the result: in WGSL exp2(exponent · log2(base)). The logarithm's error and the
+/// product's rounding are errors of an exponent, and 2^(t + δ) errs by e^(δ·ln 2) − 1.
+pub(super) fn pow(on: Arithmetic, base: f64, exponent: f64) -> f64 {
+    // What the table's text answers without computing.
+    let known = base == 0.0 || base == 1.0 || exponent == 0.0;
+    if on != Arithmetic::Gpu || known {
+        return if known { 0.0 } else { 1.0 };
+    }
+    let logarithm = base.abs().log2();
+    let power = (exponent * logarithm).abs();
+    let shift = UNIT * (exponent.abs() * log(on, base.abs()).units(logarithm) + on.rounding() * power);
+    let growth = (shift * std::f64::consts::LN_2).exp();
+    exp(on, power + shift) * growth + (growth - 1.0) / UNIT
+}
+
+/// The error function. On a GPU its series (rounding by rounding 3.6 units of the result), or beyond ½ Abramowitz and
+/// Stegun's 7.1.26 (1.3 units), whose division, polynomial and exponential add up to thirteen.
+pub(super) fn erf(on: Arithmetic, x: f64) -> Accuracy {
+    match on {
+        // An argument that was rounded may lie on the other side of ½.
+        Arithmetic::Gpu if x.abs() < 0.499 => Accuracy::relative(4.0),
+        Arithmetic::Gpu => Accuracy::absolute(15.0),
+        _ => Accuracy::relative(1.0),
+    }
+}
+
+/// 1 / (1 + e⁻ˣ): of the sum 1 + e⁻ˣ the exponential is the part 1 − y.
+pub(super) fn sigmoid(on: Arithmetic, x: f64) -> Accuracy {
+    let others = 1.0 / (1.0 + x.exp());
+    Accuracy::relative(exp(on, x) * others + on.rounding() + quotient(on)) + Accuracy::absolute(overflow(on))
+}
+
+/// x / (1 + e⁻ˣ).
+pub(super) fn silu(on: Arithmetic, x: f64) -> Accuracy {
+    Accuracy { absolute: overflow(on) * x.abs(), ..sigmoid(on, x) }
+}
+
+/// What 1 / e⁻ˣ loses where e⁻ˣ overflows, in units of 1.
+fn overflow(on: Arithmetic) -> f64 {
+    let lost = if on == Arithmetic::Oracle { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+    lost / on.unit()
+}
+
+/// alpha · (eˣ − 1) for negative x. On a GPU the difference enlarges the exponential's error; within ¼ its series
+/// leaves out x⁶/720, and |eˣ − 1| ≥ 0.885 |x|.
+pub(super) fn elu(on: Arithmetic, x: f64) -> Accuracy {
+    if x >= 0.0 {
+        return Accuracy::EXACT;
+    }
+    let difference = match on {
+        Arithmetic::Gpu if x > -0.25 => x.abs().powi(5) / 637.0 / UNIT + 3.0 * on.rounding(),
+        Arithmetic::Gpu => exp(on, x) * x.exp() / -x.exp_m1() + on.rounding(),
+        _ => 1.0,
+    };
+    Accuracy::relative(difference + on.rounding())
+}
+
+/// ½x · (1 + erf v) with v = x/√2: half of erf's error, and v's roundings, which weigh erf′(v)·v ≤ 0.49.
+pub(super) fn gelu(on: Arithmetic, x: f64) -> Accuracy {
+    let v = x.abs() * std::f64::consts::FRAC_1_SQRT_2;
+    let sum = erf(on, v).units(Real::erf(v)) + 0.5 * (on.rounding() + 0.2);
+    Accuracy { relative: 2.0 * on.rounding(), absolute: x.abs() * sum / 2.0, summed: 0.0 }
+}
+
+/// ½x · (1 + tanh u): half of tanh's error, and u's five roundings and constants, which weigh u·(1 − tanh²u) ≤ 0.45.
+pub(super) fn gelu_tanh(on: Arithmetic, x: f64) -> Accuracy {
+    let sum = tanh(on).units(1.0) + 0.45 * (5.0 * on.rounding() + 1.0);
+    Accuracy { relative: 2.0 * on.rounding(), absolute: x.abs() * sum / 2.0, summed: 0.0 }
+}
+
+/// max(x, 0) + log(1 + e⁻|ˣ|). On a GPU the logarithm of 1 + e errs absolutely, by its own error, the sum's rounding
+/// and e's error; below e = 0.01 its series leaves out e³/4.
+pub(super) fn softplus(on: Arithmetic, x: f64) -> Accuracy {
+    let e = (-x.abs()).exp();
+    let last = Accuracy::rounded(on);
+    let series = exp(on, x) + 3.0 * on.rounding() + 2.2;
+    match on {
+        Arithmetic::Gpu if e < 0.009 && x < 0.0 => last + Accuracy::relative(series),
+        Arithmetic::Gpu if e < 0.009 => last + Accuracy::absolute(series * e),
+        Arithmetic::Gpu => {
+            let logarithm = log(on, 1.0 + e).absolute + on.rounding() + exp(on, x) * e / (1.0 + e);
+            last + Accuracy::absolute(logarithm)
+        }
+        _ => last + Accuracy::relative(2.0),
+    }
+}
+
+/// A sum of `terms` numbers accumulated in `f64`, in units of the sum of absolute values.
+pub(super) fn double_sum(on: Arithmetic, terms: usize) -> f64 {
+    0.5 * terms as f64 * f64::EPSILON / on.unit()
+}
+
+/// What softmax and its relatives do with a row of `columns`: the sum of eˣ⁻ᵐᵃˣ, in units of that sum.
+///
+/// Weighed by softmax, the mean of max − x is the entropy less the logarithm of the sum, so at most ln(columns):
+/// that far the exponentials' errors, which grow with it, count on average.
+pub(super) fn sum_of_exponentials(on: Arithmetic, columns: usize) -> f64 {
+    let distance = (columns as f64).ln();
+    // A GPU's row: each of 256 invocations adds up every 256th, then a tree of eight levels.
+    let additions = on.pick(double_sum(on, columns), (columns.div_ceil(256) + 7) as f64);
+    exponential(on, distance) + additions
+}
+
+/// e^−distance of a difference that was rounded, in units of the result.
+pub(super) fn exponential(on: Arithmetic, distance: f64) -> f64 {
+    exp(on, distance) + on.rounding() * distance
+}
+
+/// The logarithm of such a sum, which is at least 1, in units of 1.
+pub(super) fn log_of_sum(on: Arithmetic, columns: usize) -> f64 {
+    let logarithm = (columns as f64).ln();
+    sum_of_exponentials(on, columns) + on.pick(logarithm, f64::max(4.0, 3.0 * logarithm))
+}
+
+/// The elements of a row's softmax where no two inputs lie further apart than `distance`.
+pub(super) fn softmax(on: Arithmetic, columns: usize, distance: f64) -> Accuracy {
+    // Beyond these the exponentials are 0 or nearly so.
+    let distance = match on {
+        Arithmetic::Oracle => distance.min(746.0),
+        Arithmetic::Cpu => distance.min(104.0),
+        Arithmetic::Gpu => distance.min(88.0),
+    };
+    let relative = exponential(on, distance) + sum_of_exponentials(on, columns) + softmax_quotient(on);
+    Accuracy { relative, absolute: 2.0 * on.smallest() / on.unit(), summed: 0.0 }
+}
+
+/// The division by the sum; the CPU rounds 1/sum and then the product.
+pub(super) fn softmax_quotient(on: Arithmetic) -> f64 {
+    on.pick(1.0, quotient(on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ElementwiseOp;
+    use crate::ops::elementwise::rows;
+    use crate::ops::elementwise_row::Elementwise;
+
+    const ALL: [Arithmetic; 3] = [Arithmetic::Oracle, Arithmetic::Cpu, Arithmetic::Gpu];
+    const SPECIAL: [f64; 12] =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -0.5, 88.8, -1e4, 3e38, -3e38, 1e-40];
+
+    #[test]
+    fn no_argument_makes_a_bound_nan_or_negative() {
+        for row in rows() {
+            let count = row.arguments.len() as u32;
+            for which in 0..SPECIAL.len().pow(count) {
+                let special = |place: u32| SPECIAL[which / SPECIAL.len().pow(place) % SPECIAL.len()];
+                let arguments: Vec<f64> = (0..count).map(special).collect();
+                for on in ALL {
+                    let accuracy = Elementwise(row).accuracy(on, &arguments);
+                    for exact in [0.0, 1.0, -1e-40, 3e38] {
+                        let allowed = accuracy.allows(on, exact, f64::INFINITY);
+                        assert!(allowed >= 0.0, "{} of {arguments:?} by {on:?}: {allowed}", row.name());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ordinary arguments leave few units of ordinary results, so that wrong results show.
+    #[test]
+    fn bounds_are_tight() {
+        for row in rows().filter(|row| !matches!(row.name(), "sin" | "cos")) {
+            for on in ALL {
+                for x in [0.3, 1.0, 3.0, 10.0] {
+                    let accuracy = Elementwise(row).accuracy(on, &vec![x; row.arguments.len()]);
+                    let units = accuracy.allows(on, x, 0.0) / on.unit() / x.max(1.0);
+                    let most = on.pick(4.5, 170.0);
+                    assert!(units <= most, "{} of {x} by {on:?}: {units} units", row.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wgsl_promises_nothing_of_large_angles_and_extreme_divisors() {
+        for (accuracy, known) in [
+            (sine(Arithmetic::Gpu, 3.1), true),
+            (sine(Arithmetic::Gpu, 3.2), false),
+            (sine(Arithmetic::Cpu, 3.2), true),
+            (divide(Arithmetic::Gpu, 1e-37), true),
+            (divide(Arithmetic::Gpu, 1e38), false),
+            (divide(Arithmetic::Gpu, 1e-39), false),
+            (divide(Arithmetic::Cpu, 1e-39), true),
+        ] {
+            assert_eq!(accuracy.allows(Arithmetic::Gpu, 1.0, 1.0).is_finite(), known);
+        }
+    }
+}
