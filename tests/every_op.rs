@@ -1,13 +1,16 @@
-//! Every operator's samples: shape rule, gradient against finite differences in f64, f32 on the CPU against f64,
-//! and the GPU against f64 on the GPU's own inputs.
+//! Every operator's samples: shape rule, gradient against finite differences in f64, and each node of them and of
+//! their gradients on the CPU and on a GPU against f64, on the device's own inputs.
 
 mod common;
+#[path = "common/node_by_node.rs"]
+mod node_by_node;
 
 use cpu_reference::philox::Philox;
-use nn_core::graph::{self, Graph, Value};
-use nn_core::ops::samples::{Sample, Tolerance, samples};
+use nn_core::graph::{self, Arithmetic, Graph, Value};
+use nn_core::ops::samples::{Sample, samples};
 use nn_core::passes::differentiate;
 use nn_core::{DType, Device, Error, Input, Session, StepScalars, Tensor};
+use node_by_node::{Report, check};
 
 /// Traces a sample. With `states`, its f32 inputs are states `x0`, `x1`, … that gradients can be taken of; the
 /// output `loss` is then Σ y·r with the input `r`.
@@ -57,18 +60,6 @@ fn run(
     outputs.iter().map(|name| session.output_f64(&mut program, name)).collect()
 }
 
-/// The first element that lies outside the tolerance, as text.
-fn difference(expected: &[f64], found: &[f64], tolerance: Tolerance) -> Option<String> {
-    assert_eq!(expected.len(), found.len());
-    let worst = (0..expected.len()).find(|&place| !tolerance.accepts(expected[place], found[place]))?;
-    Some(format!("element {worst}: expected {:e}, found {:e} ({tolerance:?})", expected[worst], found[worst]))
-}
-
-fn forward(sample: &Sample, device: &Device) -> Result<Vec<f64>, Error> {
-    let graph = trace(sample, false)?;
-    Ok(run(device, &graph, &[], &named(&sample.inputs), &["y".to_string()])?.remove(0))
-}
-
 struct Gradients {
     /// The sample's f32 inputs, by place.
     places: Vec<usize>,
@@ -76,22 +67,29 @@ struct Gradients {
     values: Vec<Vec<f64>>,
 }
 
-fn gradients(sample: &Sample, device: &Device) -> Result<Gradients, Error> {
+/// The graph of a sample with the gradients of the loss by its f32 inputs, their places, and r.
+fn differentiated(sample: &Sample) -> Result<(Graph, Vec<usize>, Tensor), Error> {
     let graph = trace(sample, true)?;
     let is_real = |place: &usize| sample.inputs[*place].kind().dtype == DType::F32;
     let places: Vec<usize> = (0..sample.inputs.len()).filter(is_real).collect();
     let names: Vec<String> = places.iter().map(|place| format!("x{place}")).collect();
     let graph = differentiate(&graph, "loss", &names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let Some(y) = graph.output("y") else { unreachable!("the trace has an output y") };
-    let elements = graph.kind_of(y).shape.elements();
+    let shape = graph.kind_of(y).shape.clone();
     let mut random = Philox::new(7, 7);
-    let r: Vec<f32> = (0..elements).map(|_| random.uniform() + 0.5).collect();
+    let r: Vec<f32> = (0..shape.elements()).map(|_| random.uniform() + 0.5).collect();
+    Ok((graph, places, Tensor::from_f32(shape, &r)?))
+}
+
+fn exact_gradients(sample: &Sample) -> Result<Gradients, Error> {
+    let (graph, places, r) = differentiated(sample)?;
+    let r = r.as_f32()?.to_vec();
     let states: Vec<(String, &Tensor)> =
         places.iter().map(|&place| (format!("x{place}"), &sample.inputs[place])).collect();
     let mut inputs = named(&sample.inputs);
     inputs.push(("r".into(), Input::F32(&r)));
-    let outputs: Vec<String> = names.iter().map(|name| format!("gradient/{name}")).collect();
-    let values = run(device, &graph, &states, &inputs, &outputs)?;
+    let outputs: Vec<String> = places.iter().map(|place| format!("gradient/x{place}")).collect();
+    let values = run(&Device::oracle(), &graph, &states, &inputs, &outputs)?;
     Ok(Gradients { places, r, values })
 }
 
@@ -149,51 +147,28 @@ fn against_differences(sample: &Sample, exact: &Gradients) -> Result<(), String>
     Ok(())
 }
 
-/// A gradient is made of a few operators of the sample's kind, each with the sample's error.
-fn gradient_tolerance(sample: &Sample, expected: &[f64]) -> Tolerance {
-    let largest = expected.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
-    let count = expected.len().max(sample.inputs.iter().map(|input| input.shape().elements()).max().unwrap_or(1));
-    let sum = Tolerance::sum((count as f64).sqrt().ceil() as usize, 4.0);
-    Tolerance {
-        relative: 8.0 * (sample.tolerance.relative + Tolerance::roundings(8).relative),
-        absolute: 8.0 * largest * (sample.tolerance.absolute.min(1e-3) + sum.absolute.min(1e-5)),
-    }
-}
-
-fn check_on(device: &Device, failures: &mut Vec<String>) {
+/// Runs all samples, with gradients where they are smooth, node by node.
+fn check_on(device: &Device, arithmetic: Arithmetic) {
+    let mut report = Report::default();
     for sample in samples() {
-        let mut fail = |what: &str, why: String| {
-            failures.push(format!("{} ({}) on {}: {what}: {why}", sample.op, sample.label, device.name()));
+        let what = format!("{} ({})", sample.op, sample.label);
+        report.rows.entry(sample.op).or_default().samples += 1;
+        let name = |(place, tensor): (usize, &Tensor)| (format!("x{place}"), tensor.clone());
+        let mut leaves: Vec<(String, Tensor)> = sample.inputs.iter().enumerate().map(name).collect();
+        let graph = if sample.smooth {
+            differentiated(&sample).map(|(graph, _, r)| {
+                leaves.push(("r".into(), r));
+                graph
+            })
+        } else {
+            trace(&sample, false)
         };
-        let expected = match forward(&sample, &Device::oracle()) {
-            Ok(expected) => expected,
-            Err(error) => {
-                fail("forward of the oracle", error.to_string());
-                continue;
-            }
-        };
-        match forward(&sample, device) {
-            Err(error) => fail("forward", error.to_string()),
-            Ok(found) => {
-                if let Some(why) = difference(&expected, &found, sample.tolerance) {
-                    fail("forward", why);
-                }
-            }
-        }
-        if !sample.smooth {
-            continue;
-        }
-        match (gradients(&sample, &Device::oracle()), gradients(&sample, device)) {
-            (Ok(expected), Ok(found)) => {
-                for (expected, found) in expected.values.iter().zip(&found.values) {
-                    if let Some(why) = difference(expected, found, gradient_tolerance(&sample, expected)) {
-                        fail("gradient", why);
-                    }
-                }
-            }
-            (Err(error), _) | (_, Err(error)) => fail("gradient", error.to_string()),
+        let outcome = graph.and_then(|graph| check(&what, device, arithmetic, &graph, &leaves, &mut report));
+        if let Err(error) = outcome {
+            report.mistakes.push(format!("{what} on {}: {error}", device.name()));
         }
     }
+    report.finish(device);
 }
 
 #[test]
@@ -214,7 +189,7 @@ fn every_operator_has_samples_and_appears_in_its_graph() {
 fn gradients_agree_with_finite_differences_in_f64() {
     let mut failures = Vec::new();
     for sample in samples().iter().filter(|sample| sample.smooth) {
-        let outcome = gradients(sample, &Device::oracle())
+        let outcome = exact_gradients(sample)
             .map_err(|error| error.to_string())
             .and_then(|exact| against_differences(sample, &exact));
         if let Err(why) = outcome {
@@ -226,15 +201,12 @@ fn gradients_agree_with_finite_differences_in_f64() {
 
 #[test]
 fn f32_on_the_cpu_agrees_with_f64() {
-    let mut failures = Vec::new();
-    check_on(&Device::cpu(), &mut failures);
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    check_on(&Device::cpu(), Arithmetic::Cpu);
 }
 
 #[test]
 fn the_gpu_agrees_with_f64() {
-    let Some(device) = common::gpu() else { return };
-    let mut failures = Vec::new();
-    check_on(&device, &mut failures);
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    if let Some(device) = common::gpu() {
+        check_on(&device, Arithmetic::Gpu);
+    }
 }

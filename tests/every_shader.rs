@@ -2,6 +2,8 @@
 //! naga parses and validates each; so does Tint, the compiler of browsers, where it is on the PATH.
 
 mod common;
+#[path = "common/mlp.rs"]
+mod mlp;
 
 use gpu_runtime::{BindingKind, Kernel};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -9,7 +11,10 @@ use nn_core::graph::{self, Graph, Trace};
 use nn_core::ops::samples::samples;
 use nn_core::passes::{ScheduleOptions, differentiate, lower, schedule};
 use nn_core::schedule::{Schedule, Work};
-use nn_core::{DType, Device, Error, Input, Session, StepScalar, StepScalars, Tensor};
+use nn_core::{DType, Device, Error, Input, Session, Shape, StepScalar, StepScalars, Tensor};
+use nn_train::nn::{Dropout, Elu, Gelu, Layer, Linear};
+use nn_train::optim::{Adam, AdamW, RmsProp, Sgd};
+use nn_train::{Loss, Optimizer, Sequential, trace_model};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -107,8 +112,42 @@ fn sampled() -> Vec<Graph> {
     graphs
 }
 
+/// Whole training steps: of the golden dumps' classifier, and of one with what layers and optimisers add.
+fn steps() -> Vec<Graph> {
+    let mlp = mlp::Mlp { batch: 6, inputs: 5, hidden: 7, classes: 3 }.step().unwrap();
+    let model = Sequential::new()
+        .add(Linear::new(9, 8))
+        .add(Gelu)
+        .add(Dropout::new(0.2))
+        .add(Linear::new(8, 4))
+        .add(Elu::default())
+        .add(Linear::new(4, 3));
+    let optimizers: [Optimizer; 4] = [
+        Sgd::new(0.1).momentum(0.9).nesterov(true).into(),
+        Adam::new(1e-3).weight_decay(0.1).into(),
+        AdamW::new(1e-3).into(),
+        RmsProp::new(1e-3).momentum(0.5).into(),
+    ];
+    let with = |optimizer: &Optimizer| {
+        let (graph, declarations) = trace_model(true, |s| {
+            let x = s.input("inputs", DType::F32, [5, 9]);
+            let targets = s.input("targets", DType::U32, [5]);
+            let logits = model.forward(s, x);
+            s.output("loss", Loss::CrossEntropy.mean(logits, targets));
+            Ok(())
+        })
+        .unwrap();
+        let parameters: Vec<(String, Shape)> =
+            declarations.parameters().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect();
+        let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let graph = differentiate(&graph, "loss", &names).unwrap();
+        optimizer.apply(graph, &parameters).unwrap().0
+    };
+    optimizers.iter().map(with).chain([mlp]).collect()
+}
+
 fn schedules() -> Vec<Schedule> {
-    let graphs: Vec<Graph> = sampled().into_iter().chain([literals(), accesses()]).collect();
+    let graphs: Vec<Graph> = sampled().into_iter().chain([literals(), accesses()]).chain(steps()).collect();
     let with = |fuse| ScheduleOptions { fuse, max_buffers: 8 };
     graphs.iter().flat_map(|graph| [true, false].map(|fuse| schedule(graph, with(fuse)).unwrap())).collect()
 }

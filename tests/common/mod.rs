@@ -1,5 +1,6 @@
 //! What several tests share.
 
+use gpu_runtime::Limits;
 use nn_core::Device;
 
 /// A GPU to test on: the best hardware, else any adapter. Without one the test prints that it is skipped, or fails
@@ -16,6 +17,13 @@ pub(crate) fn gpu() -> Option<Device> {
             "WGRAD_REQUIRE_GPU=1, but there is no adapter"
         );
         println!("skipped: no adapter");
+    }
+    // The lane with WebGPU's default limits is one: the device has no more.
+    if let (Some(device), Ok("1")) = (&device, std::env::var("WGRAD_MINIMUM_LIMITS").as_deref())
+        && let Some(gpu) = device.as_gpu()
+    {
+        let Limits { memory_budget, max_loop_iterations, .. } = *gpu.limits();
+        assert_eq!(*gpu.limits(), Limits { memory_budget, max_loop_iterations, ..Limits::WEBGPU_DEFAULT });
     }
     device
 }

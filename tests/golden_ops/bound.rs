@@ -1,67 +1,36 @@
-//! The one rule of how far a result may lie from PyTorch's in double precision.
+//! How far a result may lie from PyTorch's in double precision, beside what the operators say of themselves.
 //!
-//! |found − reference| ≤ unit · (relative · |reference| + (absolute + terms − 1) · magnitude) + smallest
+//! The bounds of whole losses and of whole gradient formulas follow from those formulas, rounding by rounding, with the
+//! errors of the functions in them: on the CPU those of the C library (one unit) and of `cpu-reference`'s tanh (four);
+//! on a GPU those that the WGSL specification allows. Figures err upwards to whole numbers.
 //!
-//! `unit` is the distance of 1 from the next number, twice the error of one rounding. `terms − 1` roundings of partial
-//! sums, none above the sum of the terms' absolute values, are the classic bound for a sum in any order. `relative`
-//! and `absolute` follow from each operator's formula, rounding by rounding, with the errors of the functions in it: on
-//! the CPU those of the C library (one unit) and of `cpu-reference`'s exp (two) and tanh (four); on a GPU those that the
-//! WGSL specification allows ("Accuracy of Concrete Floating Point Expressions"). Figures err upwards to whole numbers.
+//! `summed` counts in units of the reference's magnitude, the largest sum of absolute values of terms; a sum of n terms
+//! adds n − 1 to it.
 
-/// Who computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arithmetic {
-    /// The CPU in double precision; the reference's own errors are as large.
-    Oracle,
-    /// The CPU in single precision.
-    Cpu,
-    /// A GPU in single precision.
-    Gpu,
+use crate::file::{Case, Reference};
+use nn_core::graph::{Accuracy, Arithmetic, Graph, Node, NodeKind, OpKind, ValueId};
+
+fn relative(units: f64) -> Accuracy {
+    Accuracy::relative(units)
 }
 
-impl Arithmetic {
-    fn unit(self) -> f64 {
-        if self == Arithmetic::Oracle { f64::EPSILON } else { f64::from(f32::EPSILON) }
+/// Units of the reference's magnitude.
+fn absolute(units: f64) -> Accuracy {
+    Accuracy { summed: units, ..Accuracy::EXACT }
+}
+
+/// Of sums of as many terms as the reference has.
+pub(crate) fn with_terms(accuracy: Accuracy, reference: &Reference) -> Accuracy {
+    accuracy + absolute(reference.terms - 1.0)
+}
+
+/// The larger of all errors.
+pub(crate) fn or(one: Accuracy, other: Accuracy) -> Accuracy {
+    Accuracy {
+        relative: one.relative.max(other.relative),
+        absolute: one.absolute.max(other.absolute),
+        summed: one.summed.max(other.summed),
     }
-
-    /// What a result may lose near zero: the last bit of denormal numbers, or on a GPU all of them.
-    fn smallest(self) -> f64 {
-        match self {
-            Arithmetic::Oracle => 0.0,
-            Arithmetic::Cpu => f64::from(f32::from_bits(1)),
-            Arithmetic::Gpu => f64::from(f32::MIN_POSITIVE),
-        }
-    }
-}
-
-/// Errors in units: of the result, and of the magnitude of its terms.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Accuracy {
-    relative: f64,
-    absolute: f64,
-}
-
-impl Accuracy {
-    /// The larger of both errors.
-    pub(crate) fn or(self, other: Accuracy) -> Accuracy {
-        Accuracy { relative: self.relative.max(other.relative), absolute: self.absolute.max(other.absolute) }
-    }
-
-    /// How far the result may lie from `reference`.
-    pub(crate) fn allows(self, arithmetic: Arithmetic, reference: f64, terms: f64, magnitude: f64) -> f64 {
-        let both = if arithmetic == Arithmetic::Oracle { 2.0 } else { 1.0 };
-        let (relative, absolute) = (both * self.relative, both * self.absolute);
-        let units = relative * reference.abs() + (absolute + terms - 1.0) * magnitude;
-        arithmetic.unit() * units + arithmetic.smallest()
-    }
-}
-
-fn relative(relative: f64) -> Accuracy {
-    Accuracy { relative, absolute: 0.0 }
-}
-
-fn absolute(absolute: f64) -> Accuracy {
-    Accuracy { relative: 0.0, absolute }
 }
 
 /// WGSL: tanh may err by 1e-5.
@@ -69,89 +38,77 @@ const GPU_TANH: f64 = 84.0;
 /// WGSL: sin, cos may err by 2⁻¹¹ within ±π.
 const GPU_SINE: f64 = 4096.0;
 /// WGSL: log may err by 2⁻²¹ within 0.5 to 2 and by three units elsewhere; exp by (3 + 2|x|) units, see below.
-const GPU_LOG: Accuracy = Accuracy { relative: 3.0, absolute: 4.0 };
-/// Abramowitz and Stegun 7.1.26 errs by 1.5e-7; its divisions, exponential and polynomial add to that.
-const GPU_ERF: f64 = 12.0;
+const GPU_LOG: Accuracy = Accuracy { relative: 3.0, absolute: 0.0, summed: 4.0 };
+/// Abramowitz and Stegun's 7.1.26, with its roundings.
+const GPU_ERF: f64 = 15.0;
 
-/// Of results. `operands` are those of one element, or the largest of each where elements mix.
-pub(crate) fn forward(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Accuracy {
-    let gpu = arithmetic == Arithmetic::Gpu;
-    let x = operands.first().map_or(0.0, |x| x.abs());
-    let pick = |cpu: f64, other: f64| if gpu { other } else { cpu };
-    let exp = pick(2.0, 3.0 + 2.0 * x);
+/// Where a case's result comes from: the operator's node in its graph, or none for losses.
+pub(crate) fn node_of<'a>(case: &Case, graph: &'a Graph) -> Option<&'a Node> {
+    graph.nodes().iter().find(|node| node.op().is_some_and(|op| op.name() == case.op))
+}
+
+/// The arguments of one element of an elementwise operator, or the largest finite magnitude of each input of a kernel.
+/// `operand` gives that for an operand of the case by its number; constants are taken from the graph.
+pub(crate) fn arguments(graph: &Graph, node: &Node, operand: &impl Fn(usize) -> f64) -> Vec<f64> {
+    node.inputs.iter().map(|&input| argument(graph, input, operand)).collect()
+}
+
+fn argument(graph: &Graph, value: ValueId, operand: &impl Fn(usize) -> f64) -> f64 {
+    let node = graph.node(value.node);
+    match (&node.kind, node.op_kind()) {
+        (NodeKind::Input(name) | NodeKind::State(name), _) => {
+            // The weights r have no number; only gradients read them.
+            name.strip_prefix('x').and_then(|place| place.parse().ok()).map_or(0.0, operand)
+        }
+        (NodeKind::Constant(bytes), _) => match *bytes.as_ref().as_ref() {
+            [a, b, c, d] => f64::from(f32::from_ne_bytes([a, b, c, d])),
+            _ => panic!("a constant of many elements"),
+        },
+        (_, Some(OpKind::View(_))) => argument(graph, node.inputs[0], operand),
+        // A product of weights, on its way to cross_entropy_gradient.
+        _ => arguments(graph, node, operand).iter().fold(0.0, |largest, x| f64::max(largest, x.abs())),
+    }
+}
+
+/// Of an operator's results, by the operator itself.
+pub(crate) fn forward(graph: &Graph, node: &Node, arithmetic: Arithmetic, arguments: &[f64]) -> Accuracy {
+    match node.op_kind() {
+        Some(OpKind::Elementwise(op)) => op.accuracy(arithmetic, arguments),
+        Some(OpKind::Kernel(kernel)) => {
+            let kinds: Vec<_> = node.inputs.iter().map(|&input| graph.kind_of(input).clone()).collect();
+            kernel.accuracy(arithmetic, &kinds, arguments)
+        }
+        _ => Accuracy::EXACT,
+    }
+}
+
+/// What PyTorch's results in single precision lose beyond ours: it adds up in single precision, and the vectorised
+/// error function in its gelu is Abramowitz and Stegun's 7.1.26 everywhere, as ours on a GPU beyond ½.
+pub(crate) fn by_pytorch(case: &Case, elementwise: bool, reference: &Reference, operands: &[f64]) -> Accuracy {
+    match case.op.as_str() {
+        "gelu" => Accuracy::absolute(GPU_ERF / 2.0 * operands[0].abs()),
+        _ if elementwise => Accuracy::EXACT,
+        _ => with_terms(Accuracy::EXACT, reference),
+    }
+}
+
+/// Of losses; `x` is the largest magnitude of the inputs.
+pub(crate) fn loss(op: &str, arithmetic: Arithmetic, x: f64) -> Accuracy {
     match op {
-        // Nothing is rounded: elements are moved, chosen or compared.
-        "negate" | "minimum" | "maximum" | "clamp" | "abs" | "sign" | "floor" | "relu" | "contiguous" | "less"
-        | "less_equal" | "greater" | "greater_equal" | "equal" | "not_equal" | "select" | "to_u32" | "to_i32"
-        | "unit_interval" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "max" | "min"
-        | "argmax" | "argmin" | "gather_rows" => relative(0.0),
-        // Rounded once.
-        "add" | "subtract" | "multiply" | "leaky_relu" | "to_f32" => relative(0.5),
-        "divide" => relative(pick(0.5, 2.5)),
-        "exp" => relative(exp),
-        "log" => {
-            if gpu {
-                GPU_LOG
-            } else {
-                relative(1.0)
-            }
-        }
-        // WGSL: sqrt is 1 / inverseSqrt, of two units.
-        "sqrt" => relative(pick(0.5, 4.5)),
-        "rsqrt" => relative(pick(1.0, 7.0)),
-        "pow" => relative(pick(1.0, gpu_pow(operands))),
-        "sin" | "cos" => {
-            if gpu {
-                absolute(GPU_SINE)
-            } else {
-                relative(1.0)
-            }
-        }
-        "erf" => {
-            if gpu {
-                absolute(GPU_ERF)
-            } else {
-                relative(1.0)
-            }
-        }
-        "tanh" => {
-            if gpu {
-                absolute(GPU_TANH)
-            } else {
-                relative(4.0)
-            }
-        }
-        "sigmoid" | "silu" => relative(exp + pick(1.5, 3.5)),
-        // eˣ − 1 by subtraction loses most at −¼: 3.5 units of 0.78 in 0.22; its series leaves out x⁶/720.
-        "elu" => relative(pick(2.0, 16.0)),
-        "gelu" => Accuracy { relative: 2.0, absolute: pick(1.0, GPU_ERF / 2.0) },
-        // The argument's three roundings weigh u·(1 − tanh²u) ≤ 0.45 each, beside tanh's own error; half of it counts.
-        "gelu_tanh" => Accuracy { relative: 2.0, absolute: pick(4.0, GPU_TANH / 2.0 + 2.0) },
-        "softplus" => Accuracy { relative: pick(4.0, 5.0 + 2.0 * x), absolute: pick(0.0, 5.0) },
-        "sum" | "scatter_add_rows" => relative(0.0),
-        // Products are rounded, then summed.
-        "matmul" => absolute(0.5),
-        "sum_of_squares" => relative(0.5),
-        "mean" => relative(1.0),
-        // The argument x − max is up to 2x and rounded; then the exponential and the division.
-        "softmax" => relative(pick(3.0 + x, 6.0 + 5.0 * x)),
-        "log_softmax" | "cross_entropy" => absolute(pick(5.0, 12.0 + 4.0 * x)),
-        "cross_entropy_gradient" => absolute(pick(5.0 + x, 8.0 + 5.0 * x)),
-        "loss/cross_entropy" => absolute(pick(6.0, 13.0 + 4.0 * x)),
-        "loss/binary_cross_entropy" => Accuracy { relative: 1.0, absolute: pick(5.0, 11.0 + 2.0 * x) },
+        "loss/cross_entropy" => absolute(arithmetic.pick(6.0, 13.0 + 4.0 * x)),
+        "loss/binary_cross_entropy" => relative(1.0) + absolute(arithmetic.pick(5.0, 11.0 + 2.0 * x)),
         "loss/mse" | "loss/mse_one_hot" | "loss/l1" | "loss/huber" => relative(4.0),
         other => panic!("{other} has no bound: add it by its formula"),
     }
 }
 
 /// WGSL: pow is exp2(b · log2 a).
-fn gpu_pow(operands: &[f64]) -> f64 {
-    let (base, exponent) = (operands[0].abs(), operands[1].abs());
+fn gpu_pow(base: f64, exponent: f64) -> f64 {
     if base == 0.0 || exponent == 0.0 {
         return 0.0;
     }
     let logarithm = base.log2().abs();
-    let error_of_logarithm = if (0.5..=2.0).contains(&base) { 4.0 } else { 3.0 * logarithm } + logarithm / 2.0;
+    let error_of_logarithm = if (0.5..=2.0).contains(&base) { 4.0 } else { 3.0 * logarithm } + logarithm;
     3.0 + 2.0 * exponent * logarithm + std::f64::consts::LN_2 * exponent * error_of_logarithm
 }
 
@@ -159,29 +116,30 @@ fn gpu_pow(operands: &[f64]) -> f64 {
 pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Accuracy {
     let gpu = arithmetic == Arithmetic::Gpu;
     let x = operands.first().map_or(0.0, |x| x.abs());
-    let pick = |cpu: f64, other: f64| if gpu { other } else { cpu };
-    let exp = pick(2.0, 3.0 + 2.0 * x);
+    let pick = |cpu: f64, other: f64| arithmetic.pick(cpu, other);
+    let rounding = arithmetic.rounding();
+    let exp = pick(1.0, 3.0 + 2.0 * x);
     match op {
         // dy moved, chosen, halved or summed.
         "add" | "subtract" | "negate" | "minimum" | "maximum" | "clamp" | "abs" | "relu" | "contiguous" | "select"
         | "to_f32" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "sum" | "gather_rows"
         | "scatter_add_rows" => relative(0.0),
-        "matmul" => absolute(0.5),
-        "multiply" | "leaky_relu" | "sum_of_squares" => relative(0.5),
+        "matmul" => absolute(rounding),
+        "multiply" | "leaky_relu" | "sum_of_squares" => relative(rounding),
         // −dy · y / b: two divisions and a product.
-        "divide" => relative(pick(1.5, 5.5)),
-        "exp" => relative(exp + 0.5),
+        "divide" => relative(pick(1.5, 6.0)),
+        "exp" => relative(exp + rounding),
         "log" => relative(pick(0.5, 2.5)),
         "sqrt" => relative(pick(1.0, 7.0)),
-        "rsqrt" => relative(pick(5.0, 23.0)),
+        "rsqrt" => relative(pick(5.0, 24.0)),
         // b · a^(b−1), whose exponent is rounded; and y · log a.
         "pow" => {
             let spread = operands[1].abs() * operands[0].abs().max(f64::MIN_POSITIVE).ln().abs();
-            let lower = gpu_pow(&[operands[0], operands[1].abs() + 1.0]);
+            let lower = gpu_pow(operands[0].abs(), operands[1].abs() + 1.0);
             let logarithm = if gpu { GPU_LOG } else { relative(1.0) };
             let power = pick(1.0 + if operands[0] == 0.0 { 0.0 } else { spread }, lower);
             // The logarithm's absolute error is multiplied by y, up to three to the third here.
-            Accuracy { relative: power + logarithm.relative + 1.0, absolute: logarithm.absolute * 27.0 }
+            Accuracy { relative: power + logarithm.relative + 1.0, absolute: 0.0, summed: logarithm.summed * 27.0 }
         }
         "sin" | "cos" => {
             if gpu {

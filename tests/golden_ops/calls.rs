@@ -32,7 +32,8 @@ pub(crate) fn run(case: &Case, session: &mut Session) -> Result<(Graph, Vec<Vec<
     Ok((graph, outputs?))
 }
 
-fn build(case: &Case) -> Result<Graph, Error> {
+/// The graph of a case.
+pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
     let parameters: Vec<String> = case.gradients.iter().map(|&place| operand(place)).collect();
     let parameters: Vec<&str> = parameters.iter().map(String::as_str).collect();
     let finish = |trace: &Trace, y: Value| {

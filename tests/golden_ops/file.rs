@@ -1,6 +1,6 @@
 //! Reads the cases of tests/golden: what is given, and what PyTorch makes of it.
 
-use nn_core::{DType, Shape, Tensor};
+use nn_core::{Input, Shape, Tensor};
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -142,6 +142,16 @@ fn read(folder: &Path, family: &str) -> Vec<Case> {
 impl Case {
     /// The elements of a float input; none if it is of whole numbers.
     pub(crate) fn floats(&self, place: usize) -> &[f32] {
-        if self.inputs[place].kind().dtype == DType::F32 { self.inputs[place].as_f32().expect("f32") } else { &[] }
+        self.inputs[place].as_f32().unwrap_or(&[])
+    }
+
+    /// One element of an input of any type.
+    pub(crate) fn number(&self, place: usize, index: usize) -> f64 {
+        match Input::from(&self.inputs[place]) {
+            Input::F32(values) => f64::from(values[index]),
+            Input::U32(values) => f64::from(values[index]),
+            Input::I32(values) => f64::from(values[index]),
+            Input::F64(values) => values[index],
+        }
     }
 }

@@ -13,6 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The variable that limits the bytes of all storage and uniform buffers of a device.
 const MEMORY_BUDGET: &str = "WGRAD_MEMORY_BUDGET";
 
+/// The variable that, set to 1, opens every device with no more than WebGPU's default limits: what runs so runs on every
+/// WebGPU device.
+const MINIMUM_LIMITS: &str = "WGRAD_MINIMUM_LIMITS";
+
 /// What kind of hardware an adapter is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdapterKind {
@@ -220,6 +224,14 @@ fn loop_limit(driver: &str, version: &str) -> Option<u64> {
     (driver == "llvmpipe" && major.is_none_or(|major| major < 26)).then_some(65_535)
 }
 
+fn minimum_limits() -> Result<bool, Error> {
+    match std::env::var(MINIMUM_LIMITS).as_deref() {
+        Err(_) | Ok("" | "0") => Ok(false),
+        Ok("1") => Ok(true),
+        Ok(value) => Err(Error::BadSetting { variable: MINIMUM_LIMITS, value: value.to_string(), wanted: "0 or 1" }),
+    }
+}
+
 fn memory_budget() -> Result<Option<u64>, Error> {
     let Ok(value) = std::env::var(MEMORY_BUDGET) else {
         return Ok(None);
@@ -243,9 +255,10 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where none fits the choice, [`Error::OpenFailed`] where the driver refuses,
-    /// [`Error::BadSetting`] where `WGRAD_MEMORY_BUDGET` is not a number of bytes.
+    /// [`Error::BadSetting`] where `WGRAD_MEMORY_BUDGET` or `WGRAD_MINIMUM_LIMITS` cannot be understood.
     pub async fn open_async(choice: &Choice, options: &DeviceOptions) -> Result<Device, Error> {
         let budget = memory_budget()?;
+        let minimum_limits = minimum_limits()? || options.minimum_limits;
         let found = enumerate().await;
         let fits = |info: &wgpu::AdapterInfo| match choice {
             Choice::BestHardware => kind(info.device_type) != AdapterKind::Software,
@@ -260,7 +273,7 @@ impl Device {
             let available = list(names.iter().map(String::as_str));
             return Err(Error::NoAdapter { wanted, available });
         };
-        let limits = if options.minimum_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let limits = if minimum_limits { wgpu::Limits::default() } else { adapter.limits() };
         let info = describe(adapter, limits.clone(), budget);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgrad"),

@@ -129,8 +129,10 @@ pub(super) fn gelu_tanh(on: Arithmetic, x: f64) -> Accuracy {
 pub(super) fn softplus(on: Arithmetic, x: f64) -> Accuracy {
     let e = (-x.abs()).exp();
     let last = Accuracy::rounded(on);
+    let series = exp(on, x) + 3.0 * on.rounding() + 2.2;
     match on {
-        Arithmetic::Gpu if e < 0.009 => last + Accuracy::relative(exp(on, x) + 3.0 * on.rounding() + 2.2),
+        Arithmetic::Gpu if e < 0.009 && x < 0.0 => last + Accuracy::relative(series),
+        Arithmetic::Gpu if e < 0.009 => last + Accuracy::absolute(series * e),
         Arithmetic::Gpu => {
             let logarithm = log(on, 1.0 + e).absolute + on.rounding() + exp(on, x) * e / (1.0 + e);
             last + Accuracy::absolute(logarithm)
@@ -181,4 +183,64 @@ pub(super) fn softmax(on: Arithmetic, columns: usize, distance: f64) -> Accuracy
 /// The division by the sum; the CPU rounds 1/sum and then the product.
 pub(super) fn softmax_quotient(on: Arithmetic) -> f64 {
     on.pick(1.0, quotient(on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ElementwiseOp;
+    use crate::ops::elementwise::rows;
+    use crate::ops::elementwise_row::Elementwise;
+
+    const ALL: [Arithmetic; 3] = [Arithmetic::Oracle, Arithmetic::Cpu, Arithmetic::Gpu];
+    const SPECIAL: [f64; 12] =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -0.5, 88.8, -1e4, 3e38, -3e38, 1e-40];
+
+    #[test]
+    fn no_argument_makes_a_bound_nan_or_negative() {
+        for row in rows() {
+            let count = row.arguments.len() as u32;
+            for which in 0..SPECIAL.len().pow(count) {
+                let special = |place: u32| SPECIAL[which / SPECIAL.len().pow(place) % SPECIAL.len()];
+                let arguments: Vec<f64> = (0..count).map(special).collect();
+                for on in ALL {
+                    let accuracy = Elementwise(row).accuracy(on, &arguments);
+                    for exact in [0.0, 1.0, -1e-40, 3e38] {
+                        let allowed = accuracy.allows(on, exact, f64::INFINITY);
+                        assert!(allowed >= 0.0, "{} of {arguments:?} by {on:?}: {allowed}", row.name());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ordinary arguments leave few units of ordinary results, so that wrong results show.
+    #[test]
+    fn bounds_are_tight() {
+        for row in rows().filter(|row| !matches!(row.name(), "sin" | "cos")) {
+            for on in ALL {
+                for x in [0.3, 1.0, 3.0, 10.0] {
+                    let accuracy = Elementwise(row).accuracy(on, &vec![x; row.arguments.len()]);
+                    let units = accuracy.allows(on, x, 0.0) / on.unit() / x.max(1.0);
+                    let most = on.pick(4.5, 170.0);
+                    assert!(units <= most, "{} of {x} by {on:?}: {units} units", row.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wgsl_promises_nothing_of_large_angles_and_extreme_divisors() {
+        for (accuracy, known) in [
+            (sine(Arithmetic::Gpu, 3.1), true),
+            (sine(Arithmetic::Gpu, 3.2), false),
+            (sine(Arithmetic::Cpu, 3.2), true),
+            (divide(Arithmetic::Gpu, 1e-37), true),
+            (divide(Arithmetic::Gpu, 1e38), false),
+            (divide(Arithmetic::Gpu, 1e-39), false),
+            (divide(Arithmetic::Cpu, 1e-39), true),
+        ] {
+            assert_eq!(accuracy.allows(Arithmetic::Gpu, 1.0, 1.0).is_finite(), known);
+        }
+    }
 }

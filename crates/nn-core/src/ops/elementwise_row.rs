@@ -3,7 +3,7 @@
 use super::elementwise_support::helpers;
 use crate::graph::{Accuracy, Arithmetic, Backward, ElementwiseOp, Op, OpKind, Precision, Value, apply};
 use crate::tensor::{DType, TensorType};
-use cpu_reference::elementwise::BlockFunction;
+use cpu_reference::elementwise::{BlockFunction, MAX_INPUTS};
 
 /// Which element types a row takes and gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +129,11 @@ impl ElementwiseOp for Elementwise {
 
     fn accuracy(&self, arithmetic: Arithmetic, arguments: &[f64]) -> Accuracy {
         // What becomes of NaN and infinity follows from rules, not from formulas.
-        let finite: Vec<f64> = arguments.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect();
-        (self.0.accuracy)(arithmetic, &finite)
+        let mut finite = [0.0; MAX_INPUTS];
+        for (place, argument) in arguments.iter().enumerate().filter(|(_, argument)| argument.is_finite()) {
+            finite[place] = *argument;
+        }
+        (self.0.accuracy)(arithmetic, &finite[..arguments.len()])
     }
 }
 

@@ -1,4 +1,4 @@
-//! Samples of every operator: inputs, a function that applies it, and how close a device must come.
+//! Samples of every operator: inputs, and a function that applies it.
 //!
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
@@ -6,52 +6,6 @@ use super::{cross_entropy, elementwise_samples, matmul, reduce, rows, shape, sof
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
 use cpu_reference::philox::Philox;
-
-/// How far a device's result may lie from the oracle's: `absolute + relative·|expected|`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tolerance {
-    /// Relative to the expected number.
-    pub relative: f64,
-    /// On top of that.
-    pub absolute: f64,
-}
-
-/// Half the distance from 1 to the next f32: one rounding.
-const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
-
-impl Tolerance {
-    /// No error at all: moving elements, integers, comparisons.
-    pub const EXACT: Tolerance = Tolerance { relative: 0.0, absolute: 0.0 };
-
-    /// A few roundings of the result.
-    pub const fn roundings(count: u32) -> Tolerance {
-        // The smallest normal f32 as the absolute part: devices may flush what lies below it.
-        Tolerance { relative: count as f64 * ROUNDING, absolute: 1.2e-38 }
-    }
-
-    /// A sum of `terms` products of magnitude up to `magnitude`, in any order (Higham 2002, section 4.2).
-    pub fn sum(terms: usize, magnitude: f64) -> Tolerance {
-        Tolerance { relative: 2.0 * ROUNDING, absolute: (terms as f64 + 2.0) * ROUNDING * terms as f64 * magnitude }
-    }
-
-    /// With an absolute part at least as large.
-    #[must_use]
-    pub const fn or_absolute(self, absolute: f64) -> Tolerance {
-        Tolerance { absolute: if absolute > self.absolute { absolute } else { self.absolute }, ..self }
-    }
-
-    /// Whether a result is as close to the expected one as it must be. NaN matches NaN; beyond f32's range
-    /// the expected result is infinite, of which a device need only show something huge or no number.
-    pub fn accepts(self, expected: f64, found: f64) -> bool {
-        if expected.is_nan() || found.is_nan() {
-            return expected.is_nan() && found.is_nan();
-        }
-        if expected.abs() > f64::from(f32::MAX) {
-            return found.abs() > 1e38 && found.signum() == expected.signum();
-        }
-        (found - expected).abs() <= self.absolute + self.relative * expected.abs()
-    }
-}
 
 type Build = Box<dyn Fn(&[Value]) -> Value + Send + Sync>;
 
@@ -65,8 +19,6 @@ pub struct Sample {
     pub inputs: Vec<Tensor>,
     /// Applies the operator.
     pub build: Build,
-    /// How close a device must come.
-    pub tolerance: Tolerance,
     /// Whether the function is smooth around the inputs, so that its gradient can be compared with differences.
     pub smooth: bool,
 }
@@ -98,11 +50,10 @@ impl Samples {
         op: &'static str,
         label: &str,
         inputs: Vec<Tensor>,
-        tolerance: Tolerance,
         build: impl Fn(&[Value]) -> Value + Send + Sync + 'static,
     ) {
         let label = label.to_string();
-        self.list.push(Sample { op, label, inputs, build: Box::new(build), tolerance, smooth: true });
+        self.list.push(Sample { op, label, inputs, build: Box::new(build), smooth: true });
     }
 
     /// Adds a sample that is only computed forward.
@@ -111,10 +62,9 @@ impl Samples {
         op: &'static str,
         label: &str,
         inputs: Vec<Tensor>,
-        tolerance: Tolerance,
         build: impl Fn(&[Value]) -> Value + Send + Sync + 'static,
     ) {
-        self.smooth(op, label, inputs, tolerance, build);
+        self.smooth(op, label, inputs, build);
         if let Some(sample) = self.list.last_mut() {
             sample.smooth = false;
         }

@@ -3,6 +3,7 @@
 mod check;
 mod cpu;
 mod device;
+mod sample;
 mod session;
 mod stepwise;
 

@@ -1,6 +1,6 @@
-//! The memory budget from the environment; alone in its process, because it sets variables.
+//! What variables decide about a device; alone in its process, because it sets them.
 
-use gpu_runtime::{Choice, Device, DeviceOptions, Error};
+use gpu_runtime::{Choice, Device, DeviceOptions, Error, Limits};
 
 #[allow(unsafe_code)]
 fn set(variable: &str, value: &str) {
@@ -9,7 +9,7 @@ fn set(variable: &str, value: &str) {
 }
 
 #[test]
-fn the_budget_counts_what_is_alive() {
+fn the_budget_counts_what_is_alive_and_limits_can_be_the_least() {
     set("LP_NUM_THREADS", "0");
     set("WGRAD_MEMORY_BUDGET", "lots");
     let choice = Choice::Name("llvmpipe".to_string());
@@ -36,4 +36,12 @@ fn the_budget_counts_what_is_alive() {
     drop(first);
     let third = device.buffer("third", 600).unwrap();
     assert_eq!(second.bytes() + third.bytes(), device.counters().bytes_alive);
+
+    set("WGRAD_MINIMUM_LIMITS", "yes");
+    let error = Device::open(&choice, &DeviceOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("WGRAD_MINIMUM_LIMITS=\"yes\""), "{error}");
+    set("WGRAD_MINIMUM_LIMITS", "1");
+    let least = Device::open(&choice, &DeviceOptions::default()).unwrap();
+    let Limits { memory_budget, max_loop_iterations, .. } = *least.limits();
+    assert_eq!(*least.limits(), Limits { memory_budget, max_loop_iterations, ..Limits::WEBGPU_DEFAULT });
 }
