@@ -8,5 +8,6 @@ mod finite;
 #[path = "../common/mlp.rs"]
 mod mlp;
 mod promised;
+mod samples;
 mod several_outputs;
 mod support;

@@ -66,10 +66,10 @@ fn group(
     let mut values = Values::read(context, number, launch, fused)?;
     for (place, instruction) in fused.instructions.iter().enumerate() {
         if values.is_read(place) {
-            let found = values.member(context, place)?;
             let case = values.case(context, place)?;
+            let tally = values.compare_member(context, place, &case)?;
             let judged = Judged { launch: number, node: instruction.node, output: 0 };
-            judge(context, report, judged, &case.compare(arithmetic, &found), |index| case.arguments_at(index))?;
+            judge(context, report, judged, &tally, |index| case.arguments_at(index))?;
         }
     }
     // The arguments are fetched first: the launch may overwrite what they are made of.
@@ -79,7 +79,8 @@ fn group(
     for ((&place, case), output) in fused.results.iter().zip(&cases).zip(&launch.outputs) {
         let found = context.steps.read(output)?;
         let judged = Judged { launch: number, node: fused.instructions[place].node, output: 0 };
-        judge(context, report, judged, &case.compare(arithmetic, &found), |index| case.arguments_at(index))?;
+        let (tally, _) = case.compare(arithmetic, &found);
+        judge(context, report, judged, &tally, |index| case.arguments_at(index))?;
     }
     Ok(())
 }

@@ -18,7 +18,12 @@ pub(super) struct Values<'a> {
     fused: &'a Fused,
     inputs: Vec<Argument>,
     members: Vec<Option<Rc<Bytes>>>,
+    shifts: Vec<Shifts>,
 }
+
+/// For each element how far a member's value may lie elsewhere where the device computes it again in another kernel;
+/// nothing before the member was compared.
+type Shifts = Rc<Vec<f64>>;
 
 /// One argument of a member.
 #[derive(Clone)]
@@ -29,14 +34,37 @@ pub(super) struct Argument {
     element_bytes: usize,
     /// Whether there is one value for all elements.
     repeated: bool,
-    /// Whether the group computes it: then a compiler may keep it unrounded, or merge its computation into the next.
-    inside: bool,
+    /// If the group computes it: then a compiler may keep it unrounded, or merge its computation into the next, and do
+    /// so in one kernel and not in another.
+    inside: Option<Shifts>,
 }
 
 impl Argument {
     pub(super) fn at(&self, index: usize) -> f64 {
         let index = if self.repeated { 0 } else { index };
         number(self.values.as_ref().as_ref(), self.dtype, self.element_bytes, index)
+    }
+
+    /// Other values of this argument for a block of the oracle's; whole numbers keep within their type.
+    fn changed(&self, block: &Bytes, change: impl Fn(usize, f64) -> f64) -> Bytes {
+        let mut bytes = block.clone();
+        match self.dtype {
+            DType::U32 => {
+                let values: &mut [u32] = bytemuck::cast_slice_mut(bytes.as_mut());
+                let values = values.iter_mut().enumerate();
+                values.for_each(|(index, value)| *value = change(index, f64::from(*value)) as u32);
+            }
+            DType::I32 => {
+                let values: &mut [i32] = bytemuck::cast_slice_mut(bytes.as_mut());
+                let values = values.iter_mut().enumerate();
+                values.for_each(|(index, value)| *value = change(index, f64::from(*value)) as i32);
+            }
+            DType::F32 | DType::F16 => {
+                let values: &mut [f64] = bytemuck::cast_slice_mut(bytes.as_mut());
+                values.iter_mut().enumerate().for_each(|(index, value)| *value = change(index, *value));
+            }
+        }
+        bytes
     }
 }
 
@@ -69,10 +97,12 @@ impl<'a> Values<'a> {
             let buffer = context.steps.read(operand)?;
             let element_bytes = precision.element_bytes(operand.dtype);
             let values = Rc::new(gather(operand, buffer.as_ref(), element_bytes));
-            Ok(Argument { values, dtype: operand.dtype, element_bytes, repeated: false, inside: false })
+            Ok(Argument { values, dtype: operand.dtype, element_bytes, repeated: false, inside: None })
         };
         let inputs = launch.inputs.iter().map(input).collect::<Result<_, Error>>()?;
-        Ok(Values { number, launch, fused, inputs, members: vec![None; fused.instructions.len()] })
+        let count = fused.instructions.len();
+        let (members, shifts) = (vec![None; count], vec![Shifts::default(); count]);
+        Ok(Values { number, launch, fused, inputs, members, shifts })
     }
 
     /// The value of a member that another one reads. To be called while the inputs are what they were.
@@ -82,6 +112,19 @@ impl<'a> Values<'a> {
         }
         let values = Rc::new(context.steps.member(self.number, place)?);
         Ok(self.members[place].insert(values).clone())
+    }
+
+    /// Compares the value of a member that another one reads, and keeps how far it may lie elsewhere.
+    pub(super) fn compare_member(
+        &mut self,
+        context: &mut Context<'_>,
+        place: usize,
+        case: &MemberCase<'_>,
+    ) -> Result<Tally, Error> {
+        let found = self.member(context, place)?;
+        let (tally, shifts) = case.compare(context.steps.arithmetic(), &found);
+        self.shifts[place] = Rc::new(shifts);
+        Ok(tally)
     }
 
     /// Which members others of the group read.
@@ -109,14 +152,14 @@ impl<'a> Values<'a> {
                     dtype,
                     element_bytes: precision.element_bytes(dtype),
                     repeated: false,
-                    inside: true,
+                    inside: Some(self.shifts[*earlier].clone()),
                 },
                 Source::Literal(..) | Source::StepScalar(_) => Argument {
                     values: Rc::new(number_bytes(*source, precision, context.step)),
                     dtype,
                     element_bytes: precision.element_bytes(dtype),
                     repeated: true,
-                    inside: false,
+                    inside: None,
                 },
             });
         }
@@ -183,46 +226,45 @@ impl MemberCase<'_> {
         (0..block.count).map(|index| number(output.as_ref(), self.dtype, element_bytes, index)).collect()
     }
 
-    /// The other arguments that the device may have computed with instead of argument `place`, if any.
+    /// The other arguments that the device may have computed with instead of argument `place`, if any: what the group
+    /// computes a unit of itself further, and besides where its own arguments so moved would take it.
     fn moved(&self, arithmetic: Arithmetic, block: &Block, place: usize) -> Vec<Bytes> {
         let argument = &self.arguments[place];
-        if argument.dtype != DType::F32 {
-            return Vec::new();
-        }
-        let change = |to: &dyn Fn(f64) -> f64| {
-            let mut bytes = block.arguments[place].clone();
-            let values: &mut [f64] = bytemuck::cast_slice_mut(bytes.as_mut());
-            values.iter_mut().for_each(|value| *value = to(*value));
-            bytes
-        };
         let mut moved = Vec::new();
-        if argument.inside {
-            let unit = arithmetic.unit();
-            moved.extend([change(&|value| value * (1.0 + unit)), change(&|value| value * (1.0 - unit))]);
+        if let Some(shifts) = &argument.inside {
+            let shift = |index: usize| shifts.get(block.first + index).copied().unwrap_or(0.0);
+            for sign in [1.0, -1.0] {
+                moved.push(argument.changed(&block.arguments[place], |index, value| {
+                    let unit = if argument.dtype.is_float() { arithmetic.unit() * value.abs() } else { 0.0 };
+                    value + sign * (unit + shift(index))
+                }));
+            }
         }
         let denormal = |value: f64| value != 0.0 && value.abs() < f64::from(f32::MIN_POSITIVE);
-        let values: &[f64] = bytemuck::cast_slice(block.arguments[place].as_ref());
-        if arithmetic == Arithmetic::Gpu && values.iter().any(|&value| denormal(value)) {
-            moved.push(change(&|value| if denormal(value) { 0.0 } else { value }));
+        let flushes = arithmetic == Arithmetic::Gpu && argument.dtype.is_float();
+        if flushes && (0..block.count).any(|index| denormal(argument.at(block.first + index))) {
+            let flush = |_: usize, value| if denormal(value) { 0.0 } else { value };
+            moved.push(argument.changed(&block.arguments[place], flush));
         }
         moved
     }
 
-    /// Compares a result of the device, in its own precision.
-    pub(super) fn compare(&self, arithmetic: Arithmetic, found: &Bytes) -> Tally {
-        let mut tally = Tally::default();
+    /// Compares a result of the device, in its own precision. Also for each element how far it may lie elsewhere in
+    /// another kernel, rounding apart.
+    pub(super) fn compare(&self, arithmetic: Arithmetic, found: &Bytes) -> (Tally, Vec<f64>) {
+        let (mut tally, mut shifts) = (Tally::default(), Vec::with_capacity(self.count));
         for first in (0..self.count).step_by(BLOCK) {
-            self.compare_block(arithmetic, &self.block(first), found, &mut tally);
+            shifts.extend(self.compare_block(arithmetic, &self.block(first), found, &mut tally));
         }
-        tally
+        (tally, shifts)
     }
 
-    fn compare_block(&self, arithmetic: Arithmetic, block: &Block, found: &Bytes, tally: &mut Tally) {
+    fn compare_block(&self, arithmetic: Arithmetic, block: &Block, found: &Bytes, tally: &mut Tally) -> Vec<f64> {
         let gpu = arithmetic == Arithmetic::Gpu;
         let found = |index: usize| number(found.as_ref(), self.dtype, self.element_bytes, block.first + index);
         let exact = self.results(block, None);
         // How far the result moves with its arguments; results that are whole may also be any of the others.
-        let mut shift = vec![0.0; block.count];
+        let mut shifts = vec![0.0; block.count];
         let mut also = vec![false; block.count];
         for place in 0..self.arguments.len() {
             let mut largest = vec![0.0_f64; block.count];
@@ -234,21 +276,26 @@ impl MemberCase<'_> {
                     largest[index] = largest[index].max(if distance.is_nan() { f64::INFINITY } else { distance });
                 }
             }
-            shift.iter_mut().zip(largest).for_each(|(shift, largest)| *shift += largest);
+            shifts.iter_mut().zip(largest).for_each(|(shift, largest)| *shift += largest);
         }
         let mut magnitudes: Option<Vec<f64>> = None;
         let mut arguments = vec![0.0; self.arguments.len()];
         for index in 0..block.count {
             let at = block.first + index;
             arguments.iter_mut().zip(&self.arguments).for_each(|(value, argument)| *value = argument.at(at));
-            let (infinite, nan) =
-                (arguments.iter().any(|value| value.is_infinite()), arguments.iter().any(|value| value.is_nan()));
-            // WGSL promises nothing of infinities, and nothing of NaN but what this crate's kernels see to.
-            let kept = nan && exact[index].is_nan();
-            if gpu && !kept && (infinite || (nan && !self.dtype.is_float())) {
+            let nan = arguments.iter().any(|value| value.is_nan());
+            let infinite = arguments.iter().any(|value| value.is_infinite());
+            let (found, exact) = (found(index), exact[index]);
+            // WGSL promises nothing of infinities and of what is not defined, such as log −1; that NaN stays NaN is
+            // this crate's promise, but not what it compares as.
+            let promised = match (exact.is_nan(), nan) {
+                (true, kept) => kept,
+                (false, true) => !infinite && self.dtype.is_float(),
+                (false, false) => !infinite,
+            };
+            if gpu && !promised {
                 continue;
             }
-            let (found, exact) = (found(index), exact[index]);
             if !self.dtype.is_float() {
                 tally.add(arithmetic, at, if also[index] { exact } else { found }, exact, 0.0);
                 continue;
@@ -259,17 +306,15 @@ impl MemberCase<'_> {
             } else {
                 magnitudes.get_or_insert_with(|| self.results_of_magnitudes(block))[index]
             };
-            tally.add(arithmetic, at, found, exact, accuracy.allows(arithmetic, exact, magnitude) + shift[index]);
+            tally.add(arithmetic, at, found, exact, accuracy.allows(arithmetic, exact, magnitude) + shifts[index]);
         }
+        shifts
     }
 
     fn results_of_magnitudes(&self, block: &Block) -> Vec<f64> {
         let mut arguments = block.arguments.clone();
         for (bytes, argument) in arguments.iter_mut().zip(&self.arguments) {
-            if argument.dtype == DType::F32 {
-                let values: &mut [f64] = bytemuck::cast_slice_mut(bytes.as_mut());
-                values.iter_mut().for_each(|value| *value = value.abs());
-            }
+            *bytes = argument.changed(bytes, |_, value| value.abs());
         }
         self.results(&Block { arguments, ..*block }, None)
     }
