@@ -61,6 +61,7 @@ const RULES: &[Rule] = &[
     // Of the runtime only what holds no GPU object.
     Rule { place: "crates/gpu-runtime/src/limits.rs", forbidden: &["wgpu"] },
     Rule { place: "crates/gpu-runtime/src/kernel.rs", forbidden: &["wgpu"] },
+    Rule { place: "crates/gpu-runtime/src/memory.rs", forbidden: &["wgpu"] },
     Rule { place: "crates/gpu-runtime/src/program.rs", forbidden: &["wgpu"] },
 ];
 

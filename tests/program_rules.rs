@@ -189,7 +189,7 @@ fn what_does_not_fit_is_refused_with_names_and_numbers() {
     let limits = Limits { max_binding_bytes: 311_999, ..Limits::WEBGPU_DEFAULT };
     assert!(forward.verify(&limits).unwrap_err().to_string().contains("binding"));
 
-    let bytes = forward.peak_bytes();
+    let bytes = forward.memory(&Limits::WEBGPU_DEFAULT).peak();
     let budget = |budget| Limits { memory_budget: Some(budget), ..Limits::WEBGPU_DEFAULT };
     forward.verify(&budget(bytes)).unwrap();
     let message = forward.verify(&budget(bytes - 1)).unwrap_err().to_string();

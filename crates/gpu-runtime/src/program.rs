@@ -103,11 +103,6 @@ pub fn fold_groups(groups: u64) -> [u32; 3] {
 }
 
 impl Program {
-    /// Bytes of all buffers together, which live as long as the plan does.
-    pub fn peak_bytes(&self) -> u64 {
-        self.buffers.iter().fold(0, |sum, buffer| sum.saturating_add(buffer.bytes))
-    }
-
     /// Floating-point operations of one run.
     pub fn flops(&self) -> u64 {
         self.launches.iter().fold(0, |sum, launch| sum.saturating_add(launch.flops))
@@ -120,6 +115,7 @@ impl Program {
     /// label and the largest buffers; [`Error::Internal`] where it is not well formed.
     pub fn verify(&self, limits: &Limits) -> Result<(), Error> {
         self.verify_buffers(limits)?;
+        self.verify_budget(limits)?;
         for kernel in &self.kernels {
             verify_kernel(kernel, limits)?;
         }
@@ -166,13 +162,16 @@ impl Program {
                 return Err(Error::internal(format!("two buffers are the {kind} \"{name}\"")));
             }
         }
+        Ok(())
+    }
+
+    fn verify_budget(&self, limits: &Limits) -> Result<(), Error> {
+        let bytes = self.memory(limits).peak();
         match limits.memory_budget {
-            Some(budget) if self.peak_bytes() > budget => Err(Error::OverBudget {
-                what: "the program".to_string(),
-                bytes: self.peak_bytes(),
-                budget,
-                remedy: self.memory_remedy(),
-            }),
+            Some(budget) if bytes > budget => {
+                let (what, remedy) = ("the program".to_string(), self.memory_remedy());
+                Err(Error::OverBudget { what, bytes, budget, remedy })
+            }
             _ => Ok(()),
         }
     }
@@ -356,7 +355,7 @@ impl fmt::Display for Program {
             "{} launches, {} buffers, {} bytes, {} flop",
             self.launches.len(),
             self.buffers.len(),
-            self.peak_bytes(),
+            self.buffers.iter().map(|buffer| buffer.bytes).sum::<u64>(),
             self.flops()
         )
     }
