@@ -1,10 +1,9 @@
-//! A program: kernels, buffers and launches as plain data, printable and verifiable without a GPU.
+//! A program: kernels, buffers and launches as plain data, verifiable without a GPU.
 
 use crate::error::{Error, list};
 use crate::kernel::{BindingKind, Kernel};
 use crate::limits::Limits;
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 /// How many buffers a "too large" message lists.
@@ -308,55 +307,4 @@ fn verify_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "{:>5}  {:<28} {:<22} {:>12} {:>12}  launch(buffers)",
-            "#", "kernel", "groups", "bytes", "flop"
-        )?;
-        for (index, launch) in self.launches.iter().enumerate() {
-            let kernel = self.kernels.get(launch.kernel);
-            let [x, y, z] = launch.groups;
-            let buffers: Vec<String> = launch.buffers.iter().map(|id| id.0.to_string()).collect();
-            writeln!(
-                formatter,
-                "{index:>5}  {:<28} {:<22} {:>12} {:>12}  {}({})",
-                kernel.map_or("?", |kernel| kernel.name.as_ref()),
-                format!("{x}x{y}x{z}"),
-                launch.bytes,
-                launch.flops,
-                launch.label,
-                buffers.join(", ")
-            )?;
-        }
-        writeln!(formatter, "{:>5}  {:<28} {:>12}  label", "#", "role", "bytes")?;
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            let role = match &buffer.role {
-                BufferRole::Slot => "slot".to_string(),
-                BufferRole::State(name) => format!("state {name}"),
-                BufferRole::Input(name) => format!("input {name}"),
-                BufferRole::Constant(_) => "constant".to_string(),
-            };
-            writeln!(formatter, "{index:>5}  {role:<28} {:>12}  {}", buffer.bytes, buffer.label)?;
-        }
-        for output in &self.outputs {
-            let streamed = if output.streamed { ", every run" } else { "" };
-            writeln!(
-                formatter,
-                "output {} = buffer {} ({} bytes{streamed})",
-                output.name, output.buffer.0, output.bytes
-            )?;
-        }
-        write!(
-            formatter,
-            "{} launches, {} buffers, {} bytes, {} flop",
-            self.launches.len(),
-            self.buffers.len(),
-            self.buffers.iter().map(|buffer| buffer.bytes).sum::<u64>(),
-            self.flops()
-        )
-    }
 }
