@@ -28,5 +28,5 @@ pub mod tensor;
 
 pub use error::Error;
 pub use graph::{Graph, StepScalar, Trace, Value};
-pub use run::{Device, Executable, Input, Session, StepScalars};
+pub use run::{Device, Executable, Explanation, Input, Session, StepScalars};
 pub use tensor::{DType, Shape, Tensor, TensorType};

@@ -2,12 +2,13 @@
 
 use super::cpu::{CpuExecutable, Surroundings, widen};
 use super::device::{Device, Kind};
+use super::explain::Explanation;
 use crate::Error;
 use crate::graph::{Graph, Precision};
 use crate::passes::{ScheduleOptions, lower, schedule};
 use crate::schedule::Schedule;
 use crate::tensor::{Bytes, DType, Tensor, TensorType};
-use gpu_runtime::{Buffer, Plan};
+use gpu_runtime::{Buffer, Memory, Plan};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -116,6 +117,23 @@ impl Executable {
             Backend::Gpu(plan) => Some(plan),
             Backend::Cpu { .. } => None,
         }
+    }
+
+    /// The memory that the program holds: fixed from its compilation on. States are shared with other programs of the
+    /// session; count them once and add [`Memory::own`] of each program.
+    pub fn memory(&self) -> Memory {
+        match &self.backend {
+            Backend::Cpu { executable, .. } => executable.memory(&self.schedule),
+            Backend::Gpu(plan) => plan.memory(),
+        }
+    }
+
+    /// What the program does and takes, as a table and as facts.
+    ///
+    /// # Errors
+    /// Faults of ours only.
+    pub fn explain(&self) -> Result<Explanation, Error> {
+        Explanation::new(&self.schedule, self.plan().map(|plan| plan.program().as_ref()), self.memory())
     }
 }
 
