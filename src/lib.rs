@@ -45,7 +45,7 @@ pub use nn_train as train;
 
 pub use nn_core::{Check, DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
 pub use nn_data::Dataset;
-pub use nn_train::{ArrayData, Layer, Loss, Scope, Sequential, Trainer, compile, compile_training};
+pub use nn_train::{ArrayData, Layer, Loss, Scope, Sequential, Trainer, compile, compile_training, training_graph};
 
 /// What most programs that use wgrad need: `use wgrad::prelude::*;`.
 pub mod prelude {
@@ -63,7 +63,7 @@ pub mod prelude {
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{
         ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, Scope, StepReport, TargetsRef,
-        Trainer, compile, compile_training,
+        Trainer, TrainingGraph, compile, compile_training, training_graph,
     };
 }
 

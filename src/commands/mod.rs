@@ -2,6 +2,7 @@
 
 mod devices;
 mod evaluate;
+mod explain;
 mod log;
 mod model;
 mod predict;
@@ -32,6 +33,9 @@ enum Command {
     Eval(evaluate::Arguments),
     /// Print the class or value that a trained model gives an input
     Predict(predict::Arguments),
+    /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
+    #[command(after_long_help = explain::KEYS)]
+    Explain(explain::Arguments),
 }
 
 /// Where to compute.
@@ -53,6 +57,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
+        Some(Command::Explain(arguments)) => explain::run(&arguments),
     }
 }
 

@@ -135,8 +135,11 @@ fn configuration(arguments: &Arguments) -> Result<(Config, String), Error> {
     Ok((config, at))
 }
 
-/// A preset or a config file.
-fn named(target: &str) -> Result<(Config, String), Error> {
+/// A preset or a config file, and what to call it in messages.
+///
+/// # Errors
+/// If there is neither, or the file is wrong.
+pub(super) fn named(target: &str) -> Result<(Config, String), Error> {
     if let Some(config) = config::preset(target) {
         return Ok((config, format!("preset {target}")));
     }

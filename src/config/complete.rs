@@ -136,8 +136,23 @@ impl Config {
     /// The trainer of a completed config, with its parameters set up for rows of numbers.
     ///
     /// # Errors
-    /// If the weights file does not fit, or the device fails.
+    /// If a setting is wrong, or the device fails.
     pub(crate) fn trainer(&self, device: nn_core::Device) -> Result<Trainer, Error> {
+        let mut trainer = self.settings()?.device(device);
+        trainer.build(&self.sample_shape())?;
+        Ok(trainer)
+    }
+
+    /// The shape of a row of a completed config's data.
+    pub(crate) fn sample_shape(&self) -> Vec<usize> {
+        self.model.config.sizes[..1].to_vec()
+    }
+
+    /// The trainer of a completed config, before it has a device.
+    ///
+    /// # Errors
+    /// If a setting is wrong.
+    pub(crate) fn settings(&self) -> Result<Trainer, Error> {
         let build = || -> Result<Trainer, String> {
             let mut trainer = Trainer::new(self.model.config.build()?)
                 .optimizer(self.optimizer.build()?)
@@ -159,9 +174,7 @@ impl Config {
             Ok(trainer)
         };
         let trainer = build().map_err(Error::Usage)?.loss(self.loss()?);
-        let mut trainer = trainer.device(device).seed(self.train.seed).batch_size(self.batch_size());
-        trainer.build(&self.model.config.sizes[..1])?;
-        Ok(trainer)
+        Ok(trainer.seed(self.train.seed).batch_size(self.batch_size()))
     }
 
     /// The class's name, or its number where it has none.

@@ -1,11 +1,15 @@
 //! A program made ready for a device: everything is created and validated once, then run any number of times.
 
+mod piecewise;
+
 use crate::buffer::{Allocation, Buffer};
 use crate::device::Device;
 use crate::error::{Error, list};
 use crate::kernel::{BindingKind, STEP_WORDS};
+use crate::limits::Limits;
+use crate::memory::Memory;
 use crate::pipeline::{Pipeline, block_bytes, pipeline};
-use crate::program::{BufferId, BufferRole, Launch, Output, Program};
+use crate::program::{BufferRole, Launch, Output, Program};
 use crate::readback::{Pending, Staging};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -17,6 +21,9 @@ const RUNS_IN_FLIGHT: usize = 4;
 
 /// Streamed outputs begin at multiples of this, which every backend can copy to.
 const COPY_ALIGNMENT: u64 = 256;
+
+/// Bytes of the block of step scalars.
+const STEP_BYTES: usize = 4 * STEP_WORDS;
 
 /// The streamed outputs of one finished run, in program order.
 pub type RunResult = (u64, Vec<Vec<u8>>);
@@ -83,9 +90,9 @@ impl Plan {
         let (buffers, inputs) = make_buffers(device, &program, states).await?;
         touch_buffers(device, &program, &buffers).await?;
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let step_block = Allocation::new(device, "step scalars", 4 * STEP_WORDS as u64, uniform).await?;
+        let step_block = Allocation::new(device, "step scalars", STEP_BYTES as u64, uniform).await?;
         device.guarded("while step scalars were cleared", || {
-            device.queue().write_buffer(&step_block.raw, 0, &[0; 4 * STEP_WORDS]);
+            device.queue().write_buffer(&step_block.raw, 0, &[0; STEP_BYTES]);
         })?;
         let (dispatches, parameters) = make_dispatches(device, &program, &pipelines, &buffers, &step_block).await?;
         let (streamed, streamed_bytes) = lay_out(&program.outputs);
@@ -119,9 +126,9 @@ impl Plan {
         &self.program
     }
 
-    /// A buffer of the program, for those who look at it between launches.
-    pub fn buffer(&self, id: BufferId) -> Option<&Buffer> {
-        self.buffers.get(id.0)
+    /// The memory that this plan holds, with the states that it was given.
+    pub fn memory(&self) -> Memory {
+        self.program.memory(self.device.limits())
     }
 
     /// Replaces the content of an input for the runs that follow.
@@ -162,33 +169,6 @@ impl Plan {
         self.run_counted(step_scalars, self.launches()).await
     }
 
-    /// Submits some of the launches alone, for those who look at buffers between launches; see [`Plan::end_run`].
-    ///
-    /// # Errors
-    /// [`Error::Lost`] or [`Error::Device`] where the device has failed, [`Error::Internal`] where there are fewer
-    /// launches.
-    pub fn run_launches(&mut self, step_scalars: &[u32; STEP_WORDS], launches: Range<usize>) -> Result<(), Error> {
-        if launches.end > self.dispatches.len() {
-            let message = format!("launches {launches:?} of {} were asked for", self.dispatches.len());
-            return Err(Error::internal(message));
-        }
-        self.device.guarded("while launches were submitted", || {
-            self.write_step(step_scalars);
-            self.device.submit(Some(self.record(launches, None)));
-        })?;
-        self.device.check("while launches were submitted")
-    }
-
-    /// Ends a run whose launches were all submitted by [`Plan::run_launches`]: returns its number as [`Plan::run`]
-    /// does, and its streamed outputs come with the results.
-    ///
-    /// # Errors
-    /// Those of [`Plan::run_async`].
-    pub fn end_run(&mut self, step_scalars: &[u32; STEP_WORDS]) -> Result<u64, Error> {
-        let end = self.dispatches.len();
-        pollster::block_on(self.run_counted(step_scalars, end..end))
-    }
-
     async fn run_counted(&mut self, step_scalars: &[u32; STEP_WORDS], launches: Range<usize>) -> Result<u64, Error> {
         if self.in_flight.len() >= RUNS_IN_FLIGHT {
             self.finish_oldest().await?;
@@ -210,7 +190,7 @@ impl Plan {
     }
 
     fn write_step(&self, step_scalars: &[u32; STEP_WORDS]) {
-        let mut step_bytes = [0u8; 4 * STEP_WORDS];
+        let mut step_bytes = [0u8; STEP_BYTES];
         for (place, word) in step_bytes.chunks_exact_mut(4).zip(step_scalars) {
             place.copy_from_slice(&word.to_le_bytes());
         }
@@ -323,6 +303,27 @@ impl Plan {
     }
 }
 
+impl Program {
+    /// The memory that a plan of this program takes on a device with these limits, told without a device: the same
+    /// functions lay out the plan's own buffers.
+    pub fn memory(&self, limits: &Limits) -> Memory {
+        let (mut slots, mut states, mut inputs, mut constants) = (0u64, 0u64, 0u64, 0u64);
+        for buffer in &self.buffers {
+            let sum = match buffer.role {
+                BufferRole::Slot => &mut slots,
+                BufferRole::State(_) => &mut states,
+                BufferRole::Input(_) => &mut inputs,
+                BufferRole::Constant(_) => &mut constants,
+            };
+            *sum = sum.saturating_add(buffer.bytes);
+        }
+        let (_, parameters) = parameter_layout(self, limits);
+        let (_, streamed) = lay_out(&self.outputs);
+        let staging = RUNS_IN_FLIGHT as u64 * streamed;
+        Memory { states, inputs, constants, slots, parameters, step_block: STEP_BYTES as u64, staging }
+    }
+}
+
 impl fmt::Debug for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Plan({} launches on {:?})", self.dispatches.len(), self.device)
@@ -392,21 +393,14 @@ async fn make_dispatches(
     buffers: &[Buffer],
     step_block: &Allocation,
 ) -> Result<(Vec<Dispatch>, Allocation), Error> {
-    let alignment = u64::from(device.limits().uniform_alignment.max(16));
-    let mut blocks = Vec::new();
-    let mut offsets = Vec::with_capacity(program.launches.len());
-    // What is bound beyond a launch's own block is not read; it may be the next block, and must exist. A program without
-    // parameters still gets a block, which spares a special case below.
-    let mut end = 16;
-    for launch in &program.launches {
-        blocks.resize(blocks.len().next_multiple_of(alignment as usize), 0u8);
-        offsets.push(blocks.len() as u64);
-        end = end.max(blocks.len() + block_bytes(&program.kernels[launch.kernel]) as usize);
-        blocks.extend_from_slice(&launch.parameters);
+    let (offsets, bytes) = parameter_layout(program, device.limits());
+    let mut blocks = vec![0u8; bytes as usize];
+    for (launch, offset) in program.launches.iter().zip(&offsets) {
+        let offset = *offset as usize;
+        blocks[offset..offset + launch.parameters.len()].copy_from_slice(&launch.parameters);
     }
-    blocks.resize(end, 0);
     let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    let parameters = Allocation::new(device, "parameters", blocks.len() as u64, uniform).await?;
+    let parameters = Allocation::new(device, "parameters", bytes, uniform).await?;
     device.guarded("while parameters were written", || device.queue().write_buffer(&parameters.raw, 0, &blocks))?;
     let mut dispatches: Vec<Dispatch> = Vec::with_capacity(program.launches.len());
     let mut last_kernel = None;
@@ -424,6 +418,23 @@ async fn make_dispatches(
         last_kernel = Some(launch.kernel);
     }
     Ok((dispatches, parameters))
+}
+
+/// Where each launch's parameter block begins in the buffer of all of them, and how many bytes that buffer has.
+fn parameter_layout(program: &Program, limits: &Limits) -> (Vec<u64>, u64) {
+    let alignment = u64::from(limits.uniform_alignment.max(16));
+    let mut offsets = Vec::with_capacity(program.launches.len());
+    let mut next = 0u64;
+    // What is bound beyond a launch's own block is not read; it may be the next block, and must exist. A program without
+    // parameters still gets a block, which spares a special case elsewhere.
+    let mut end = 16;
+    for launch in &program.launches {
+        let offset = next.next_multiple_of(alignment);
+        offsets.push(offset);
+        next = offset + launch.parameters.len() as u64;
+        end = end.max(next).max(offset + program.kernels.get(launch.kernel).map_or(0, block_bytes));
+    }
+    (offsets, end)
 }
 
 /// What the bind group of one launch is made of.

@@ -1,10 +1,9 @@
-//! A program: kernels, buffers and launches as plain data, printable and verifiable without a GPU.
+//! A program: kernels, buffers and launches as plain data, verifiable without a GPU.
 
 use crate::error::{Error, list};
 use crate::kernel::{BindingKind, Kernel};
 use crate::limits::Limits;
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 /// How many buffers a "too large" message lists.
@@ -103,11 +102,6 @@ pub fn fold_groups(groups: u64) -> [u32; 3] {
 }
 
 impl Program {
-    /// Bytes of all buffers together, which live as long as the plan does.
-    pub fn peak_bytes(&self) -> u64 {
-        self.buffers.iter().fold(0, |sum, buffer| sum.saturating_add(buffer.bytes))
-    }
-
     /// Floating-point operations of one run.
     pub fn flops(&self) -> u64 {
         self.launches.iter().fold(0, |sum, launch| sum.saturating_add(launch.flops))
@@ -120,6 +114,7 @@ impl Program {
     /// label and the largest buffers; [`Error::Internal`] where it is not well formed.
     pub fn verify(&self, limits: &Limits) -> Result<(), Error> {
         self.verify_buffers(limits)?;
+        self.verify_budget(limits)?;
         for kernel in &self.kernels {
             verify_kernel(kernel, limits)?;
         }
@@ -166,13 +161,16 @@ impl Program {
                 return Err(Error::internal(format!("two buffers are the {kind} \"{name}\"")));
             }
         }
+        Ok(())
+    }
+
+    fn verify_budget(&self, limits: &Limits) -> Result<(), Error> {
+        let bytes = self.memory(limits).peak();
         match limits.memory_budget {
-            Some(budget) if self.peak_bytes() > budget => Err(Error::OverBudget {
-                what: "the program".to_string(),
-                bytes: self.peak_bytes(),
-                budget,
-                remedy: self.memory_remedy(),
-            }),
+            Some(budget) if bytes > budget => {
+                let (what, remedy) = ("the program".to_string(), self.memory_remedy());
+                Err(Error::OverBudget { what, bytes, budget, remedy })
+            }
             _ => Ok(()),
         }
     }
@@ -309,55 +307,4 @@ fn verify_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "{:>5}  {:<28} {:<22} {:>12} {:>12}  launch(buffers)",
-            "#", "kernel", "groups", "bytes", "flop"
-        )?;
-        for (index, launch) in self.launches.iter().enumerate() {
-            let kernel = self.kernels.get(launch.kernel);
-            let [x, y, z] = launch.groups;
-            let buffers: Vec<String> = launch.buffers.iter().map(|id| id.0.to_string()).collect();
-            writeln!(
-                formatter,
-                "{index:>5}  {:<28} {:<22} {:>12} {:>12}  {}({})",
-                kernel.map_or("?", |kernel| kernel.name.as_ref()),
-                format!("{x}x{y}x{z}"),
-                launch.bytes,
-                launch.flops,
-                launch.label,
-                buffers.join(", ")
-            )?;
-        }
-        writeln!(formatter, "{:>5}  {:<28} {:>12}  label", "#", "role", "bytes")?;
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            let role = match &buffer.role {
-                BufferRole::Slot => "slot".to_string(),
-                BufferRole::State(name) => format!("state {name}"),
-                BufferRole::Input(name) => format!("input {name}"),
-                BufferRole::Constant(_) => "constant".to_string(),
-            };
-            writeln!(formatter, "{index:>5}  {role:<28} {:>12}  {}", buffer.bytes, buffer.label)?;
-        }
-        for output in &self.outputs {
-            let streamed = if output.streamed { ", every run" } else { "" };
-            writeln!(
-                formatter,
-                "output {} = buffer {} ({} bytes{streamed})",
-                output.name, output.buffer.0, output.bytes
-            )?;
-        }
-        write!(
-            formatter,
-            "{} launches, {} buffers, {} bytes, {} flop",
-            self.launches.len(),
-            self.buffers.len(),
-            self.peak_bytes(),
-            self.flops()
-        )
-    }
 }

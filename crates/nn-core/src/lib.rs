@@ -30,5 +30,5 @@ pub mod tensor;
 pub use error::Error;
 pub use finding::{Fault, Finding};
 pub use graph::{Graph, StepScalar, Trace, Value};
-pub use run::{Check, CheckReport, Device, Executable, Input, OpReport, Session, StepScalars};
+pub use run::{Check, CheckReport, Device, Executable, Explanation, Input, OpReport, Session, StepScalars};
 pub use tensor::{DType, Shape, Tensor, TensorType};

@@ -1,5 +1,9 @@
 //! A schedule: launches in order over memory slots. Both backends run it.
 
+mod usage;
+
+pub use usage::{SlotUsage, Tenant};
+
 use crate::graph::{Graph, NodeId, Precision, StepScalar};
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use std::fmt;

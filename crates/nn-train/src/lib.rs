@@ -33,5 +33,5 @@ pub use optim::{Decay, Optimizer, Schedule};
 pub use scope::{Declaration, Declarations, Init, Scope, trace_model};
 pub use train::{
     ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, StepReport, TargetsRef, Trainer,
-    compile, compile_training,
+    TrainingGraph, compile, compile_training, training_graph,
 };

@@ -45,6 +45,33 @@ fn streams_results_in_order_and_makes_nothing_after_the_second_run() {
 }
 
 #[test]
+fn memory_is_what_was_told_and_shared_states_count_once() {
+    let Some(device) = fresh_device() else { return };
+    let alive = || device.counters().bytes_alive;
+    let empty = Plan::new(&device, Arc::new(Program::default()), &HashMap::new()).unwrap();
+    assert_eq!(alive(), Program::default().memory(device.limits()).peak());
+    drop(empty);
+    let states = HashMap::from([("total".to_string(), device.buffer("total", 400).unwrap())]);
+    let mut told = 400;
+    let mut plans = Vec::new();
+    for streamed in [0, 8, 400] {
+        let mut program = accumulate(100);
+        program.outputs = vec![output("total", 2, streamed.max(4), streamed > 0)];
+        let memory = program.memory(device.limits());
+        assert_eq!(memory.staging, 4 * streamed);
+        told += memory.own();
+        plans.push(Plan::new(&device, Arc::new(program), &states).unwrap());
+        assert_eq!(alive(), told, "{streamed} bytes come back from each run");
+        let plan = plans.last_mut().unwrap();
+        for _ in 0..5 {
+            plan.run(&[0; 16]).unwrap();
+        }
+        plan.results(true).unwrap();
+        assert_eq!(alive(), told, "after runs");
+    }
+}
+
+#[test]
 fn a_folded_grid_covers_every_element() {
     let Some(device) = device() else { return };
     let text = "

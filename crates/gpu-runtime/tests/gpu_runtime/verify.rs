@@ -1,7 +1,7 @@
 //! Every way in which a program can be refused before it runs, and what a refusal says.
 
 use crate::common::{accumulate, launch, spec};
-use gpu_runtime::{BufferId, BufferRole, Error, Limits, Output, Program, fold_groups};
+use gpu_runtime::{BufferId, BufferRole, Error, Limits, Memory, Output, Program, fold_groups};
 use std::sync::Arc;
 
 const LIMITS: Limits = Limits::WEBGPU_DEFAULT;
@@ -117,11 +117,14 @@ fn refuses_what_the_device_cannot_do() {
     assert_eq!(long.verify(&LIMITS), Ok(()));
     let error = long.verify(&Limits { max_loop_iterations: Some(99), ..LIMITS }).unwrap_err();
     assert!(matches!(error, Error::LaunchLimit { needed: 100, limit: 99, .. }), "{error}");
-    let exact = Limits { memory_budget: Some(1200), ..LIMITS };
+    // Three buffers of 400 bytes, one parameter block and the block of step scalars.
+    let bytes = program.memory(&LIMITS).peak();
+    assert_eq!(bytes, 1200 + 256 + 64);
+    let exact = Limits { memory_budget: Some(bytes), ..LIMITS };
     assert_eq!(program.verify(&exact), Ok(()));
-    let tight = Limits { memory_budget: Some(1199), ..LIMITS };
+    let tight = Limits { memory_budget: Some(bytes - 1), ..LIMITS };
     let error = program.verify(&tight).unwrap_err();
-    assert!(matches!(error, Error::OverBudget { bytes: 1200, budget: 1199, .. }), "{error}");
+    assert!(matches!(error, Error::OverBudget { bytes: 1520, budget: 1519, .. }), "{error}");
     assert!(error.to_string().contains("largest buffers: x (400 bytes)"), "{error}");
 }
 
@@ -140,14 +143,30 @@ fn folded_groups_cover_the_count_within_the_limit() {
 }
 
 #[test]
-fn prints_and_sums() {
+fn sums_operations_and_memory() {
     let mut program = accumulate(100);
     program.launches[0].flops = 200;
-    program.launches.push(launch("model/add_to#2", 1, &[1, 2], vec![], [2, 1, 1]));
-    program.outputs.push(Output { name: "loss".to_string(), buffer: BufferId(2), bytes: 4, streamed: true });
-    assert_eq!((program.peak_bytes(), program.flops()), (1200, 200));
-    let table = program.to_string();
-    for wanted in ["model/scale#0(0, 1)", "model/add_to#2(1, 2)", "state total", "input x", "output loss = buffer 2"] {
-        assert!(table.contains(wanted), "expected {wanted:?} in:\n{table}");
+    program.buffers.push(spec("table", 12, BufferRole::Constant(Arc::new([0; 12]))));
+    program.launches.push(launch("model/scale#2", 0, &[0, 1], program.launches[0].parameters.clone(), [2, 1, 1]));
+    for bytes in [8, 4] {
+        program.outputs.push(Output { name: format!("y{bytes}"), buffer: BufferId(2), bytes, streamed: true });
     }
+    assert_eq!(program.flops(), 200);
+    let memory = program.memory(&LIMITS);
+    let expected = Memory {
+        states: 400,
+        inputs: 400,
+        constants: 12,
+        slots: 400,
+        // Blocks begin at multiples of 256 bytes and are bound as if they were that long.
+        parameters: 512,
+        step_block: 64,
+        // The second output begins at a multiple of 256 bytes too, in each of four parts.
+        staging: 4 * (256 + 4),
+    };
+    assert_eq!(memory, expected);
+    assert_eq!((memory.own(), memory.peak()), (400 + 12 + 400 + 512 + 64, 400 + 400 + 12 + 400 + 512 + 64));
+    // Closer blocks need less, but each is bound with 256 bytes.
+    let close = program.memory(&Limits { uniform_alignment: 32, ..LIMITS });
+    assert_eq!(close.parameters, 32 + 256);
 }

@@ -1,7 +1,8 @@
-//! Gives every value a place, slots coloured by lifetime, and writes the units down as launches.
+//! Gives every value a place and writes the units down as launches.
 
 use super::fuse::{Unit, readers};
 use super::order::{Arranged, Late};
+use super::pack::pack;
 use super::simplify::uniform;
 use super::views::Home;
 use crate::Error;
@@ -28,10 +29,7 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
     let mut launches = Vec::new();
     for (time, draft) in drafts.into_iter().enumerate() {
         let inputs: Vec<Operand> = draft.inputs.iter().map(|&input| memory.operand(input)).collect();
-        let dying = |place: usize| {
-            let root = homes[&draft.inputs[place]].root;
-            (last_use.get(&root) == Some(&time)).then_some(root)
-        };
+        let dying = |place: usize| last_use.get(&homes[&draft.inputs[place]].root) == Some(&time);
         let mut in_place = Vec::new();
         for &output in &draft.outputs {
             let kind = graph.kind_of(output);
@@ -48,22 +46,18 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
                         let fits = input.layout.is_identity() && input.layout.shape == kind.shape;
                         // A kernel binds each buffer once, as one type.
                         let like = input.dtype == kind.dtype;
-                        matches!(input.place, Place::Slot(_))
-                            && alone
-                            && unused
-                            && fits
-                            && like
-                            && dying(place).is_some()
+                        matches!(input.place, Place::Slot(_)) && alone && unused && fits && like && dying(place)
                     };
                     let over = (0..inputs.len()).find(free);
-                    match over.and_then(&dying) {
-                        Some(root) => memory.hand_over(root, output),
-                        None => memory.allocate(output, Slot::of(kind)),
+                    match over {
+                        // Of one shape and type, so the slot is large enough.
+                        Some(place) => _ = memory.places.insert(output, inputs[place].place),
+                        None => memory.allocate(output),
                     }
                     over
                 }
                 (Work::Kernel(_), None) => {
-                    memory.allocate(output, Slot::of(kind));
+                    memory.allocate(output);
                     None
                 }
             };
@@ -75,17 +69,13 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
             kernel => kernel,
         };
         launches.push(Launch { work, inputs, outputs, label: draft.label });
-        // An output that nobody reads lives for its own launch only.
-        let unread = draft.outputs.iter().copied().filter(|output| !last_use.contains_key(output));
-        let done = draft.inputs.iter().map(|input| homes[input].root).filter(|root| last_use[root] == time);
-        done.chain(unread).collect::<Vec<_>>().into_iter().for_each(|root| memory.release(root));
     }
     for late in &late {
         launches.push(memory.late_copy(late)?);
     }
     let outputs = graph.outputs.iter().map(|(name, value)| (name.clone(), memory.operand(*value))).collect();
     let Memory { slots, states, inputs, constants, .. } = memory;
-    Ok(Schedule { launches, slots, states, inputs, constants, outputs, graph: Arc::new(graph) })
+    Ok(pack(Schedule { launches, slots, states, inputs, constants, outputs, graph: Arc::new(graph) }))
 }
 
 /// A launch before its operands have places.
@@ -140,9 +130,6 @@ struct Memory<'a> {
     direct: HashMap<ValueId, String>,
     places: HashMap<ValueId, Place>,
     slots: Vec<Slot>,
-    /// Which value lies in each slot.
-    owners: Vec<ValueId>,
-    free: Vec<usize>,
     states: Vec<(String, crate::tensor::TensorType)>,
     inputs: Vec<(String, crate::tensor::TensorType)>,
     constants: Vec<NodeId>,
@@ -178,18 +165,7 @@ impl<'a> Memory<'a> {
             };
             places.insert(ValueId { node: id, output: 0 }, place);
         }
-        Memory {
-            graph,
-            homes,
-            direct,
-            places,
-            slots: Vec::new(),
-            owners: Vec::new(),
-            free: Vec::new(),
-            states,
-            inputs,
-            constants,
-        }
+        Memory { graph, homes, direct, places, slots: Vec::new(), states, inputs, constants }
     }
 
     fn state(&self, name: &str) -> Option<usize> {
@@ -206,45 +182,10 @@ impl<'a> Memory<'a> {
         Operand { place, layout: home.layout.clone(), dtype: self.graph.kind_of(value).dtype }
     }
 
-    /// Takes the free slot that fits best: the smallest that is large enough, else the largest, which grows.
-    fn allocate(&mut self, value: ValueId, need: Slot) {
-        let size = |slot: Slot| slot.bytes(crate::graph::Precision::F32);
-        let fitting = self.free.iter().copied().filter(|&slot| size(self.slots[slot]) >= size(need));
-        let best = fitting.min_by_key(|&slot| (size(self.slots[slot]), slot));
-        let chosen = best.or_else(|| self.free.iter().copied().max_by_key(|&slot| (size(self.slots[slot]), slot)));
-        let slot = match chosen {
-            Some(slot) => {
-                self.free.retain(|&free| free != slot);
-                self.slots[slot] = self.slots[slot].union(need);
-                self.owners[slot] = value;
-                slot
-            }
-            None => {
-                self.slots.push(need);
-                self.owners.push(value);
-                self.slots.len() - 1
-            }
-        };
-        self.places.insert(value, Place::Slot(slot));
-    }
-
-    /// Gives a dying value's slot to the value computed over it.
-    fn hand_over(&mut self, dying: ValueId, value: ValueId) {
-        let place = self.places[&dying];
-        if let Place::Slot(slot) = place {
-            self.owners[slot] = value;
-            self.slots[slot] = self.slots[slot].union(Slot::of(self.graph.kind_of(value)));
-        }
-        self.places.insert(value, place);
-    }
-
-    /// Frees a value's slot, unless another value has taken it over.
-    fn release(&mut self, root: ValueId) {
-        if let Some(&Place::Slot(slot)) = self.places.get(&root)
-            && self.owners[slot] == root
-        {
-            self.free.push(slot);
-        }
+    /// Gives a value a slot of its own; [`pack`] lays slots together afterwards.
+    fn allocate(&mut self, value: ValueId) {
+        self.slots.push(Slot::of(self.graph.kind_of(value)));
+        self.places.insert(value, Place::Slot(self.slots.len() - 1));
     }
 
     fn late_copy(&self, late: &Late) -> Result<Launch, Error> {

@@ -6,6 +6,7 @@ mod fuse;
 mod lower;
 mod memory;
 mod order;
+mod pack;
 mod simplify;
 mod verify;
 mod views;

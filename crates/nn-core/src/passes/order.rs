@@ -68,9 +68,18 @@ pub(crate) fn arrange(mut graph: Graph, units: Vec<Unit>) -> Result<Arranged, Er
     });
     let late = late.collect();
     let updates = |unit: &Unit| unit.iter().any(|&id| direct.contains_key(&ValueId { node: id, output: 0 }));
-    // Trace order, but updates as soon as they can run: they end the lives of gradients.
+    let outputs = |unit: &Unit| unit.iter().flat_map(|&id| graph.node(id).outputs.iter()).collect::<Vec<_>>();
+    let number = |unit: &Unit| outputs(unit).iter().all(|kind| kind.shape.elements() == 1);
+    // For each unit whether a unit that makes a single number reads it, and whether any other does.
+    let mut read_by = vec![[false; 2]; units.len()];
+    for (unit, earlier) in units.iter().zip(&before) {
+        earlier.iter().for_each(|&earlier| read_by[earlier][usize::from(!number(unit))] = true);
+    }
+    // Trace order, but what ends the lives of gradients as soon as it can run: updates, what they wait for (Adam's
+    // corrections are single numbers), and sums of squares for the norm, in one stage or two.
+    let soon = |unit: usize| updates(&units[unit]) || number(&units[unit]) || read_by[unit] == [true, false];
     let priority: Vec<(bool, Option<NodeId>)> =
-        units.iter().map(|unit| (!updates(unit), unit.last().copied())).collect();
+        (0..units.len()).map(|unit| (!soon(unit), units[unit].last().copied())).collect();
     let order = sorted(&before, &priority)?;
     let units = order.into_iter().map(|unit| units[unit].clone()).collect();
     Ok(Arranged { graph, homes, units, direct, late })

@@ -5,6 +5,7 @@ use crate::graph::{CpuCall, CpuInput, Graph, NodeKind, OpKind, Precision};
 use crate::schedule::{Fused, Launch, Operand, Place, Schedule, Source, Work};
 use crate::tensor::{Bytes, DType, TensorType};
 use cpu_reference::elementwise::{self, BlockInput, BlockProgram, Destination, InputBytes, Instruction};
+use gpu_runtime::Memory;
 use std::mem::take;
 use std::ops::Range;
 
@@ -103,6 +104,12 @@ impl CpuExecutable {
             result?;
         }
         Ok(())
+    }
+
+    /// The memory that it holds: what was foretold, but for the bytes that it looks up itself.
+    pub(super) fn memory(&self, schedule: &Schedule) -> Memory {
+        let held = |all: &[Bytes]| all.iter().map(|bytes| bytes.as_ref().len() as u64).sum();
+        Memory { slots: held(&self.slots), constants: held(&self.constants), ..schedule.memory(self.precision) }
     }
 
     /// The bytes of an operand that owns its buffer.

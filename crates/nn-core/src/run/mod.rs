@@ -1,12 +1,14 @@
-//! Running schedules: devices, sessions that keep state, and the two backends.
+//! Running schedules, and telling beforehand what that takes: devices, sessions that keep state, the two backends.
 
 mod check;
 mod cpu;
 mod device;
+mod explain;
 mod sample;
 mod session;
 mod stepwise;
 
 pub use check::{Check, CheckReport, OpReport};
 pub use device::Device;
+pub use explain::{ExplainedLaunch, ExplainedOperand, ExplainedSlot, Explanation, amount};
 pub use session::{Executable, Input, RunResult, Session, StepScalars};

@@ -3,13 +3,14 @@
 use super::check::{self, Check, CheckReport};
 use super::cpu::{CpuExecutable, Surroundings, widen};
 use super::device::{Device, Kind};
+use super::explain::Explanation;
 use super::stepwise::{CpuCuts, CpuSteps, GpuCuts, GpuSteps};
 use crate::Error;
 use crate::graph::{Graph, Precision};
 use crate::passes::{ScheduleOptions, lower_launches, schedule};
 use crate::schedule::Schedule;
 use crate::tensor::{Bytes, DType, Tensor, TensorType};
-use gpu_runtime::{Buffer, Plan};
+use gpu_runtime::{Buffer, Memory, Plan};
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 use std::ops::Range;
@@ -127,6 +128,23 @@ impl Executable {
             Backend::Gpu(program) => Some(&program.plan),
             Backend::Cpu { .. } => None,
         }
+    }
+
+    /// The memory that the program holds: fixed from its compilation on. States are shared with other programs of the
+    /// session; count them once and add [`Memory::own`] of each program.
+    pub fn memory(&self) -> Memory {
+        match &self.backend {
+            Backend::Cpu { executable, .. } => executable.memory(&self.schedule),
+            Backend::Gpu(program) => program.plan.memory(),
+        }
+    }
+
+    /// What the program does and takes, as a table and as facts.
+    ///
+    /// # Errors
+    /// Faults of ours only.
+    pub fn explain(&self) -> Result<Explanation, Error> {
+        Explanation::new(&self.schedule, self.plan().map(|plan| plan.program().as_ref()), self.memory())
     }
 }
 

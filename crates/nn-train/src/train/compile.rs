@@ -2,10 +2,10 @@
 
 use crate::Error;
 use crate::nn::Init;
-use crate::optim::{Optimizer, clip_gradients};
+use crate::optim::{Optimizer, StateDeclaration, clip_gradients};
 use crate::scope::{Declarations, Scope, trace_model};
 use nn_core::run::Executable;
-use nn_core::{DType, Session, Shape, Tensor, TensorType, passes};
+use nn_core::{DType, Graph, Session, Shape, Tensor, TensorType, passes};
 
 /// A program, and what its model declared.
 pub struct Compiled {
@@ -47,20 +47,46 @@ pub fn compile(
     Ok(Compiled { program: session.compile(&graph)?, declarations })
 }
 
+/// A training step as a graph, and what it keeps between steps.
+#[derive(Debug)]
+pub struct TrainingGraph {
+    /// From the inputs to the updates of parameters and optimiser state; not yet simplified or scheduled.
+    pub graph: Graph,
+    /// Parameters and other states of the model.
+    pub declarations: Declarations,
+    /// What the optimiser keeps on top; it begins with zeros.
+    pub optimizer_states: Vec<StateDeclaration>,
+}
+
+impl TrainingGraph {
+    /// Compiles the step; states as in [`compile`].
+    ///
+    /// # Errors
+    /// If a state is kept with another shape, or the program does not fit the device.
+    pub fn compile(self, session: &mut Session, seed: u64) -> Result<Compiled, Error> {
+        let TrainingGraph { graph, declarations, optimizer_states } = self;
+        begin(session, &declarations, seed)?;
+        for state in optimizer_states {
+            if !keeps(session, &state.name) {
+                session.set_state(&state.name, &Tensor::zeros(TensorType::new(DType::F32, state.shape)))?;
+            }
+        }
+        Ok(Compiled { program: session.compile(&graph)?, declarations })
+    }
+}
+
 /// Traces a function in training mode, adds gradients of its scalar output `loss`, clipping to `clip_norm` if given,
-/// and the optimiser's update of every parameter that `trains` by name; then as [`compile`]. The program has the
-/// outputs of the function and `gradient_norm`.
+/// and the optimiser's update of every parameter that `trains` by name. The graph has the outputs of the function and
+/// `gradient_norm`. Needs no device.
 ///
 /// # Errors
-/// As [`compile`]; also if there is no output `loss`, or no gradient reaches a parameter: all such are named.
-pub fn compile_training(
-    session: &mut Session,
-    seed: u64,
+/// If shapes don't fit, there is no output `loss`, or no gradient reaches a parameter: all such are named.
+pub fn training_graph(
     optimizer: &Optimizer,
     clip_norm: Option<f64>,
     trains: impl Fn(&str) -> bool,
     function: impl FnOnce(&mut Scope) -> Result<(), nn_core::Error>,
-) -> Result<Compiled, Error> {
+) -> Result<TrainingGraph, Error> {
     let (graph, declarations) = trace_model(true, function)?;
     let chosen = declarations.parameters().filter(|declaration| trains(&declaration.name));
     let parameters: Vec<(String, Shape)> =
@@ -77,14 +103,23 @@ pub fn compile_training(
     if let Some(max_norm) = clip_norm {
         graph = clip_gradients(graph, &names, max_norm)?;
     }
-    let (graph, states) = optimizer.apply(graph, &parameters)?;
-    begin(session, &declarations, seed)?;
-    for state in states {
-        if !keeps(session, &state.name) {
-            session.set_state(&state.name, &Tensor::zeros(TensorType::new(DType::F32, state.shape)))?;
-        }
-    }
-    Ok(Compiled { program: session.compile(&graph)?, declarations })
+    let (graph, optimizer_states) = optimizer.apply(graph, &parameters)?;
+    Ok(TrainingGraph { graph, declarations, optimizer_states })
+}
+
+/// Compiles a [`training_graph`]; states as in [`compile`].
+///
+/// # Errors
+/// As [`compile`] and [`training_graph`].
+pub fn compile_training(
+    session: &mut Session,
+    seed: u64,
+    optimizer: &Optimizer,
+    clip_norm: Option<f64>,
+    trains: impl Fn(&str) -> bool,
+    function: impl FnOnce(&mut Scope) -> Result<(), nn_core::Error>,
+) -> Result<Compiled, Error> {
+    training_graph(optimizer, clip_norm, trains, function)?.compile(session, seed)
 }
 
 fn keeps(session: &Session, name: &str) -> bool {

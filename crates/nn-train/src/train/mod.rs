@@ -12,7 +12,7 @@ mod observer;
 mod trainer;
 
 pub use batches::Order;
-pub use compile::{Compiled, compile, compile_training};
+pub use compile::{Compiled, TrainingGraph, compile, compile_training, training_graph};
 pub use data::{ArrayData, Data, TargetsRef};
 pub use evaluate::Evaluation;
 pub use files::{TensorFile, read_tensors, write_tensors};

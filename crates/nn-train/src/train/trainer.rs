@@ -1,14 +1,14 @@
 //! The trainer: its settings, its session, and the programs it compiles for each batch size.
 
 use super::batches::Order;
-use super::compile::{begin, compile, compile_training};
+use super::compile::{TrainingGraph, begin, compile, training_graph};
 use super::evaluate::measure;
 use crate::Error;
 use crate::nn::{Layer, Loss, TargetKind};
 use crate::optim::{Adam, Optimizer, Schedule};
 use crate::scope::{Declarations, Scope, trace_model};
 use nn_core::run::Executable;
-use nn_core::{Check, DType, Device, Session, StepScalars, Value};
+use nn_core::{Check, DType, Device, Graph, Session, StepScalars, Value};
 use std::collections::HashMap;
 
 /// Trains one model on one device. Settings are chained; then [`Trainer::fit`], [`Trainer::evaluate`],
@@ -234,10 +234,7 @@ impl Trainer {
     /// # Errors
     /// If the model does not fit the shape, `freeze` names no parameter, or the model was built for another shape.
     pub fn build(&mut self, sample_shape: &[usize]) -> Result<(), Error> {
-        if self.settings.batch_size == 0 {
-            return Err(Error::Setting("the batch size is 0; it must be at least 1".into()));
-        }
-        self.settings.optimizer.check()?;
+        self.check_settings()?;
         if let Some(built) = &self.built {
             if built.sample_shape == sample_shape {
                 return Ok(());
@@ -247,6 +244,23 @@ impl Trainer {
                 built.sample_shape
             )));
         }
+        let declarations = self.declare(sample_shape)?;
+        let device = self.settings.device.clone().unwrap_or_else(Device::auto);
+        let mut session = Session::new(&device);
+        begin(&mut session, &declarations, self.settings.seed)?;
+        self.built = Some(Built { sample_shape: sample_shape.to_vec(), declarations, session });
+        Ok(())
+    }
+
+    fn check_settings(&self) -> Result<(), Error> {
+        if self.settings.batch_size == 0 {
+            return Err(Error::Setting("the batch size is 0; it must be at least 1".into()));
+        }
+        Ok(self.settings.optimizer.check()?)
+    }
+
+    /// What the model declares for samples of this shape, once what is frozen is found in it.
+    fn declare(&self, sample_shape: &[usize]) -> Result<Declarations, Error> {
         let key = ProgramKey { rows: self.settings.batch_size, purpose: Purpose::Prediction };
         let (_, declarations) = trace_model(false, |s| self.trace(s, sample_shape, key))?;
         for prefix in &self.settings.frozen {
@@ -256,11 +270,34 @@ impl Trainer {
                 return Err(Error::Setting(format!("freeze({prefix:?}) names no parameter; the model has {names}")));
             }
         }
-        let device = self.settings.device.clone().unwrap_or_else(Device::auto);
-        let mut session = Session::new(&device);
-        begin(&mut session, &declarations, self.settings.seed)?;
-        self.built = Some(Built { sample_shape: sample_shape.to_vec(), declarations, session });
-        Ok(())
+        Ok(declarations)
+    }
+
+    /// The graph of a training step of `rows` samples of this shape, without the batch dimension. Needs no device and
+    /// leaves the trainer as it is: for tools that look at a program before it runs.
+    ///
+    /// # Errors
+    /// As [`Trainer::build`]; also if the targets don't fit the loss, or no gradient reaches a parameter.
+    pub fn training_graph(
+        &self,
+        sample_shape: &[usize],
+        rows: usize,
+        targets: TargetKind,
+    ) -> Result<TrainingGraph, Error> {
+        self.check_settings()?;
+        self.declare(sample_shape)?;
+        self.trace_training(sample_shape, ProgramKey { rows, purpose: Purpose::Training(targets) })
+    }
+
+    /// The graph that evaluates `rows` samples of this shape; as [`Trainer::training_graph`].
+    ///
+    /// # Errors
+    /// As [`Trainer::build`]; also if the targets don't fit the loss.
+    pub fn evaluation_graph(&self, sample_shape: &[usize], rows: usize, targets: TargetKind) -> Result<Graph, Error> {
+        self.check_settings()?;
+        self.declare(sample_shape)?;
+        let key = ProgramKey { rows, purpose: Purpose::Evaluation(targets) };
+        Ok(trace_model(false, |s| self.trace(s, sample_shape, key))?.0)
     }
 
     /// Records the model and what the purpose needs on top.
@@ -322,22 +359,21 @@ impl Trainer {
     }
 
     fn compile(&mut self, built: &mut Built, key: ProgramKey) -> Result<(), Error> {
-        let settings = &self.settings;
-        let sample_shape = built.sample_shape.clone();
-        let function = |s: &mut Scope| self.trace(s, &sample_shape, key);
+        let seed = self.settings.seed;
         let compiled = match key.purpose {
-            Purpose::Training(_) => compile_training(
-                &mut built.session,
-                settings.seed,
-                &settings.optimizer,
-                settings.clip_norm,
-                |name| self.trains(name),
-                function,
-            ),
-            Purpose::Evaluation(_) | Purpose::Prediction => compile(&mut built.session, false, settings.seed, function),
+            Purpose::Training(_) => self.trace_training(&built.sample_shape, key)?.compile(&mut built.session, seed),
+            Purpose::Evaluation(_) | Purpose::Prediction => {
+                compile(&mut built.session, false, seed, |s| self.trace(s, &built.sample_shape, key))
+            }
         }?;
         self.programs.insert(key, compiled.program);
         Ok(())
+    }
+
+    fn trace_training(&self, sample_shape: &[usize], key: ProgramKey) -> Result<TrainingGraph, Error> {
+        let Settings { optimizer, clip_norm, .. } = &self.settings;
+        let function = |s: &mut Scope| self.trace(s, sample_shape, key);
+        training_graph(optimizer, *clip_norm, |name| self.trains(name), function)
     }
 
     /// Drops every program, with results that were not fetched.
