@@ -401,3 +401,38 @@ fn ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on() {
     assert!(newest >= 1);
     wgrad(&folder, &["eval", "run"]).succeeds();
 }
+
+#[test]
+fn a_checked_run_says_what_it_compared() {
+    let folder = prepared(CSV);
+    let Outcome { code, output, errors } = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--check"]);
+    assert_eq!(code, Some(0), "{output}{errors}");
+    assert!(output.contains("checked: ") && output.contains("as the oracle has them"), "{output}");
+    let Outcome { code, output, .. } = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--check=matmul"]);
+    assert_eq!(code, Some(0), "{output}");
+    let unknown = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--check=attention"]);
+    unknown.fails(1, "attention");
+    let plain = wgrad(&folder, &["train", "model.toml", "--device", "cpu"]);
+    assert!(!plain.output.contains("checked: "), "{}", plain.output);
+}
+
+#[test]
+fn where_a_loss_broke_is_told_afterwards() {
+    let folder = prepared("a,b,y\n0.5,2,7.5\n3,1,-2.5\n2,2,4.5\n1,5,9.5\n");
+    let config = csv_config("table.csv").replace("[2, 4, 2]", "[2, 4, 1]").replace("steps = 4", "steps = 60");
+    let optimizer = "[loss]\nkind = \"mse\"\n[optimizer]\nkind = \"sgd\"\nlr = 1e6\n[output]\ndir = \"lost\"\n";
+    folder.write("lost.toml", config + optimizer);
+    let run = wgrad(&folder, &["train", "lost.toml", "--device", "cpu"]);
+    run.fails(1, "`wgrad where");
+    let step = metrics(&folder, "lost").iter().find(|line| line["loss"].is_null()).map(|line| line["step"].clone());
+    let step = step.expect("the step that broke is written down");
+    let Outcome { code, output, errors } = wgrad(&folder, &["where", "lost"]);
+    assert_eq!(code, Some(0), "{output}{errors}");
+    assert!(output.contains(&format!("the loss of step {step} is no finite number; it began at step ")), "{output}");
+    assert!(output.contains(" makes ") && output.contains("launch") && output.contains("element"), "{output}");
+    let Outcome { code, output, errors } =
+        wgrad(&folder, &["train", "xor", "--device", "cpu", "--steps", "3", "--out", "sound"]);
+    assert_eq!(code, Some(0), "{output}{errors}");
+    wgrad(&folder, &["where", "sound"]).fails(2, "finite");
+    wgrad(&folder, &["where", "nowhere"]).fails(2, "config.toml");
+}

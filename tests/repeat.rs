@@ -59,10 +59,12 @@ fn operators(device: &Device) -> Hashes {
     hashes.into_iter().map(|(op, hash)| (op, hash.0)).collect()
 }
 
+type Op = fn(Value, Value) -> Value;
+
 /// Operators on tensors so large that the CPU's kernels hand parts of them to other threads.
 fn large(device: &Device) -> Hashes {
     let sizes = [384, 520];
-    let ops: [(&str, fn(Value, Value) -> Value); 9] = [
+    let ops: [(&str, Op); 9] = [
         ("elementwise", |x, w| (x * w).gelu() + x.tanh()),
         ("matmul", |x, w| x.matmul(w.transpose())),
         ("batched matmul", |x, w| x.reshape([3, 128, 520]).matmul(w.reshape([3, 520, 128]))),

@@ -2,7 +2,7 @@
 
 use super::{print, print_json};
 use crate::error::Error;
-use gpu_runtime::{AdapterInfo, AdapterKind, adapters};
+use gpu_runtime::{AdapterInfo, AdapterKind, Limits, adapters};
 use nn_core::Device;
 use serde_json::{Value, json};
 
@@ -76,23 +76,27 @@ fn details(adapter: &AdapterInfo) -> String {
 }
 
 fn document(adapter: &AdapterInfo) -> Value {
-    let limits = &adapter.limits;
     json!({
         "name": adapter.name,
         "backend": adapter.backend,
         "driver": adapter.driver,
         "kind": kind(adapter),
         "software": adapter.kind == AdapterKind::Software,
-        "limits": {
-            "max_storage_buffers_per_stage": limits.max_storage_buffers_per_stage,
-            "max_binding_bytes": limits.max_binding_bytes,
-            "max_buffer_bytes": limits.max_buffer_bytes,
-            "max_workgroup_bytes": limits.max_workgroup_bytes,
-            "max_invocations": limits.max_invocations,
-            "max_groups_per_dimension": limits.max_groups_per_dimension,
-            "uniform_alignment": limits.uniform_alignment,
-            "memory_budget": limits.memory_budget,
-        },
+        "limits": limits(&adapter.limits),
         "features": adapter.features,
+    })
+}
+
+/// Limits as both this command and the doctor print them.
+pub(super) fn limits(limits: &Limits) -> Value {
+    json!({
+        "max_storage_buffers_per_stage": limits.max_storage_buffers_per_stage,
+        "max_binding_bytes": limits.max_binding_bytes,
+        "max_buffer_bytes": limits.max_buffer_bytes,
+        "max_workgroup_bytes": limits.max_workgroup_bytes,
+        "max_invocations": limits.max_invocations,
+        "max_groups_per_dimension": limits.max_groups_per_dimension,
+        "uniform_alignment": limits.uniform_alignment,
+        "memory_budget": limits.memory_budget,
     })
 }

@@ -1,10 +1,12 @@
 //! The command line: its grammar, and one file per sub-command.
 
 mod devices;
+mod doctor;
 mod evaluate;
 mod explain;
 mod log;
 mod model;
+mod origin;
 mod predict;
 mod progress;
 mod tour;
@@ -36,6 +38,10 @@ enum Command {
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
+    /// Compare what a device computes, operator by operator, with the CPU in double precision
+    Doctor(doctor::Arguments),
+    /// Name the operator that first made NaN or infinity in a run that such a loss ended
+    Where(origin::Arguments),
 }
 
 /// Where to compute.
@@ -58,6 +64,8 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Where(arguments)) => origin::run(&arguments),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::{self, Config, LoadedData, PRESETS};
 use crate::error::Error;
 use crate::report::{self, Example, Examples, RunReport};
 use crate::run_folder::{Place, RunFolder};
+use nn_core::{Check, Session};
 use nn_data::{Dataset, Inputs, Targets};
 use nn_train::{Evaluation, Trainer, train::read_tensors};
 use serde_json::json;
@@ -48,6 +49,10 @@ pub(super) struct Arguments {
     /// A file in place of the preset's or the config's data: for text, a CSV or TSV file of texts with labels
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Compare every launch with the CPU in double precision, and stop at the first that computes wrong; with a NAME,
+    /// from that scope, operator or launch on. Slow
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    check: Option<String>,
 }
 
 /// # Errors
@@ -64,7 +69,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let device = open_device(&device_name)?;
     let data = config.complete(&at)?;
     config.train.device = Some(device_name.0);
-    let mut trainer = config.trainer(device)?;
+    let check =
+        arguments.check.as_ref().map(|name| if name.is_empty() { Check::Every } else { Check::From(name.clone()) });
+    let mut trainer = config.trainer(device)?.check(check);
     if let Some(weights) = &config.model.weights {
         trainer.load(weights)?;
     }
@@ -252,7 +259,14 @@ fn fit(trainer: &mut Trainer, data: &LoadedData, log: &mut Log) -> Result<bool, 
     if let Some(failure) = log.failure.take() {
         return Err(failure);
     }
-    Ok(report?.finished)
+    match report {
+        Err(nn_train::Error::NonFinite { step, epoch, loss }) => Err(Error::run(format!(
+            "the loss became {loss} at step {step} (epoch {epoch}); `wgrad where {}` names the operator that began it; \
+             lower the learning rate, clip gradients (train.clip_norm), or correct the data",
+            log.folder.path().display()
+        ))),
+        report => Ok(report?.finished),
+    }
 }
 
 /// Writes what a finished run leaves, and prints its results.
@@ -309,7 +323,7 @@ fn finish(
     let measures: Vec<String> =
         measures.iter().map(|(name, value)| format!("{} {value}", name.to_lowercase())).collect();
     print(&format!(
-        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\nrun: {}\nreport: {}\n",
+        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\n{}run: {}\nreport: {}\n",
         config.output.name,
         with_commas(parameters as u64),
         with_commas(trainer.step().into()),
@@ -317,9 +331,27 @@ fn finish(
         data.evaluated_name(),
         with_commas(evaluation.rows as u64),
         measures.join(", "),
+        checked(trainer),
         folder.path().display(),
         folder.report().display()
     ))
+}
+
+/// What `--check` compared, as a line; nothing without it.
+fn checked(trainer: &Trainer) -> String {
+    let Some(report) = trainer.session().map(Session::check_report).filter(|report| !report.is_empty()) else {
+        return String::new();
+    };
+    let cases: u64 = report.ops().map(|op| op.cases).sum();
+    let elements: u64 = report.ops().map(|op| op.elements).sum();
+    let nearest = report.ops().max_by(|a, b| a.share.total_cmp(&b.share));
+    let nearest = nearest.map(|op| format!("; nearest to its tolerance {} at {:.2} of it", op.op, op.share));
+    format!(
+        "checked: {} results, {} elements, all as the oracle has them{}\n",
+        with_commas(cases),
+        with_commas(elements),
+        nearest.unwrap_or_default()
+    )
 }
 
 /// Names and values of what was measured.

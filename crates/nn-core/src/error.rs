@@ -31,3 +31,11 @@ pub enum Error {
     #[error("internal: {0} (please report this)")]
     Internal(String),
 }
+
+impl Error {
+    /// Whether a program was refused because it does not fit the device, before anything ran.
+    pub fn is_limit(&self) -> bool {
+        use gpu_runtime::Error::{LaunchLimit, OverBudget, TooLarge};
+        matches!(self, Error::Gpu(LaunchLimit { .. } | OverBudget { .. } | TooLarge { .. }))
+    }
+}

@@ -21,6 +21,7 @@
 //! # Ok::<(), nn_train::Error>(())
 //! ```
 
+pub mod doctor;
 mod error;
 pub mod nn;
 pub mod optim;
