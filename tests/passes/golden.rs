@@ -1,6 +1,7 @@
 //! The text of a training step after each pass, against files; `WGRAD_BLESS=1` writes them anew.
 
 use crate::mlp::{Mlp, PARAMETERS};
+use gpu_runtime::Limits;
 use nn_core::passes::{ScheduleOptions, differentiate, insert_copies, lower, schedule, simplify};
 use std::path::Path;
 
@@ -34,7 +35,7 @@ fn a_training_step_after_each_pass() {
     check("3-copies", &insert_copies(&simple).unwrap().to_string());
     let schedule = schedule(&step, ScheduleOptions::default()).unwrap();
     check("4-schedule", &schedule.to_string());
-    check("5-program", &format!("{}\n", lower(&schedule).unwrap()));
+    check("5-program", &format!("{}\n", lower(&schedule, &Limits::WEBGPU_DEFAULT).unwrap()));
 }
 
 #[test]
@@ -42,7 +43,7 @@ fn the_same_graph_has_the_same_text() {
     let text = || {
         let step = Mlp { batch: 4, inputs: 6, hidden: 5, classes: 3 }.step().unwrap();
         let schedule = schedule(&step, ScheduleOptions::default()).unwrap();
-        format!("{step}{schedule}{}", lower(&schedule).unwrap())
+        format!("{step}{schedule}{}", lower(&schedule, &Limits::WEBGPU_DEFAULT).unwrap())
     };
     let first = text();
     assert!((0..20).all(|_| text() == first), "hash order must not reach the schedule");

@@ -22,4 +22,4 @@ pub use error::Error;
 pub use kernel::{Binding, BindingKind, Field, Kernel, STEP_WORDS, Words, shader, shaders};
 pub use limits::Limits;
 pub use plan::{Plan, RunResult};
-pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
+pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, Window, fold_groups};

@@ -247,7 +247,7 @@ impl Session {
                 (streamed, Backend::Cpu { executable, state_places, runs: 0, done: VecDeque::new() })
             }
             (Kind::Gpu(device), States::Gpu(states)) => {
-                let program = Arc::new(lower(&schedule)?);
+                let program = Arc::new(lower(&schedule, device.limits())?);
                 let streamed = program.outputs.iter().filter(|output| output.streamed);
                 let streamed = streamed.map(|output| output.name.clone()).collect();
                 (streamed, Backend::Gpu(Box::new(Plan::new(device, program, states)?)))
