@@ -10,6 +10,7 @@ const OPERATION: u32 = 1u; // 1 maximum, 2 minimum
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,
     kept_strides: array<vec4<u32>, 2>,
+    output_strides: array<vec4<u32>, 2>,
     kept_rank: u32,
     kept_count: u32,
     reduced_size: u32,
@@ -19,27 +20,16 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<storage, read> input: array<f32>; // strided (kept, reduced)
-@group(0) @binding(1) var<storage, read_write> output: array<u32>; // contiguous (kept)
+@group(0) @binding(1) var<storage, read_write> output: array<u32>; // strided (kept)
 @group(0) @binding(2) var<uniform> parameters: Parameters;
 
 //!include shared/numbers.wgsl
+//!include shared/kept.wgsl
 
 var<workgroup> best_values: array<f32, WIDTH>;
 var<workgroup> best_indices: array<u32, WIDTH>;
 
 const NONE: u32 = 0xffffffffu;
-
-// The rank is the number of dimensions in use, at least 1; the outermost needs no division.
-fn kept_start(index: u32) -> u32 {
-    var rest = index;
-    var offset = 0u;
-    for (var dimension = parameters.kept_rank - 1u; dimension > 0u; dimension--) {
-        let size = parameters.kept_sizes[dimension >> 2u][dimension & 3u];
-        offset += (rest % size) * parameters.kept_strides[dimension >> 2u][dimension & 3u];
-        rest /= size;
-    }
-    return offset + rest * parameters.kept_strides[0].x;
-}
 
 // Whether the right element is to be taken rather than the left; an index of NONE is no element.
 fn right_wins(left: f32, left_index: u32, right: f32, right_index: u32) -> bool {
@@ -65,7 +55,8 @@ fn arg_reduce(
     if (index >= parameters.kept_count) {
         return;
     }
-    let start = parameters.input_offset + kept_start(index);
+    let places = kept_places(index);
+    let start = parameters.input_offset + places.x;
     var best = 0.0;
     var best_index = NONE;
     for (var place = lane; place < parameters.reduced_size; place += WIDTH) {
@@ -88,6 +79,6 @@ fn arg_reduce(
         }
     }
     if (lane == 0u) {
-        output[parameters.output_offset + index] = best_indices[0];
+        output[parameters.output_offset + places.y] = best_indices[0];
     }
 }

@@ -1,11 +1,15 @@
 // Rows of a table by index. An index out of range gives a row of NaN.
 //
+// A table may come in several launches, the one with its first rows first: each later one writes only what it finds in
+// its rows.
+//
 // One invocation copies one element; count * width invocations, in workgroups folded in two dimensions.
 
 const WIDTH: u32 = 256u;
 
 struct Parameters {
     vocabulary: u32,
+    first_row: u32, // rows of the table before those bound
     width: u32,
     count: u32,
     table_offset: u32,
@@ -32,10 +36,13 @@ fn gather_rows(
     }
     let row = element / parameters.width;
     let column = element % parameters.width;
-    let index = indices[parameters.indices_offset + row];
+    // An index before the rows bound wraps round to a large number.
+    let place = indices[parameters.indices_offset + row] - parameters.first_row;
     var value = not_a_number();
-    if (index < parameters.vocabulary) {
-        value = table[parameters.table_offset + index * parameters.width + column];
+    if (place < parameters.vocabulary) {
+        value = table[parameters.table_offset + place * parameters.width + column];
+    } else if (parameters.first_row > 0u) {
+        return;
     }
     output[parameters.output_offset + element] = value;
 }

@@ -9,11 +9,13 @@
 const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
 const QUADS: u32 = 16u; // vectors of four in a tile's side
+const CONTINUE: u32 = 0u; // 1: the output holds the sums over earlier depths, which are gone on from
 
 struct Parameters {
     batch_sizes: vec4<u32>, // 1 for unused dimensions
     left_batch_strides: vec4<u32>,
     right_batch_strides: vec4<u32>,
+    output_batch_strides: vec4<u32>,
     m: u32,
     n: u32,
     k: u32,
@@ -22,6 +24,7 @@ struct Parameters {
     left_column_stride: u32,
     right_row_stride: u32,
     right_column_stride: u32,
+    output_row_stride: u32,
     left_offset: u32,
     right_offset: u32,
     output_offset: u32,
@@ -29,7 +32,7 @@ struct Parameters {
 
 @group(0) @binding(0) var<storage, read> left: array<f32>; // strided (batch, m, k)
 @group(0) @binding(1) var<storage, read> right: array<f32>; // strided (batch, k, n)
-@group(0) @binding(2) var<storage, read_write> output: array<f32>; // contiguous (batch, m, n)
+@group(0) @binding(2) var<storage, read_write> output: array<f32>; // strided (batch, m, n), columns side by side
 @group(0) @binding(3) var<uniform> parameters: Parameters;
 
 var<workgroup> left_tile: array<vec4<f32>, 256>; // (DEPTH, QUADS): four rows each
@@ -53,7 +56,7 @@ fn write_row(start: u32, row: u32, column: u32, values: vec4<f32>) {
     if (row >= parameters.m) {
         return;
     }
-    let first = start + row * parameters.n + column;
+    let first = start + row * parameters.output_row_stride + column;
     if (column < parameters.n) {
         output[first] = values.x;
     }
@@ -66,6 +69,29 @@ fn write_row(start: u32, row: u32, column: u32, values: vec4<f32>) {
     if (column + 3u < parameters.n) {
         output[first + 3u] = values.w;
     }
+}
+
+// What is there to go on from; columns beyond the last are never written.
+fn read_row(start: u32, row: u32, column: u32) -> vec4<f32> {
+    if (row >= parameters.m) {
+        return vec4<f32>();
+    }
+    let first = start + row * parameters.output_row_stride + column;
+    let left = parameters.n - min(column, parameters.n);
+    var values = vec4<f32>();
+    if (left > 0u) {
+        values.x = output[first];
+    }
+    if (left > 1u) {
+        values.y = output[first + 1u];
+    }
+    if (left > 2u) {
+        values.z = output[first + 2u];
+    }
+    if (left > 3u) {
+        values.w = output[first + 3u];
+    }
+    return values;
 }
 
 @compute @workgroup_size(256)
@@ -100,6 +126,15 @@ fn matmul(
         var sum_1 = vec4<f32>();
         var sum_2 = vec4<f32>();
         var sum_3 = vec4<f32>();
+        let output_start = parameters.output_offset + dot(place, parameters.output_batch_strides);
+        let output_row = first_row + high * 4u;
+        let output_column = first_column + low * 4u;
+        if (CONTINUE == 1u) {
+            sum_0 = read_row(output_start, output_row, output_column);
+            sum_1 = read_row(output_start, output_row + 1u, output_column);
+            sum_2 = read_row(output_start, output_row + 2u, output_column);
+            sum_3 = read_row(output_start, output_row + 3u, output_column);
+        }
         for (var first_depth = 0u; first_depth < parameters.k; first_depth += DEPTH) {
             let row = first_row + left_quad * 4u;
             let depth = first_depth + left_depth;
@@ -130,9 +165,6 @@ fn matmul(
             workgroupBarrier();
         }
 
-        let output_start = parameters.output_offset + batch * parameters.m * parameters.n;
-        let output_row = first_row + high * 4u;
-        let output_column = first_column + low * 4u;
         write_row(output_start, output_row, output_column, sum_0);
         write_row(output_start, output_row + 1u, output_column, sum_1);
         write_row(output_start, output_row + 2u, output_column, sum_2);

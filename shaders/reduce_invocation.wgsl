@@ -7,10 +7,12 @@
 const WIDTH: u32 = 64u;
 const GROUP: u32 = 64u; // elements added up before they join the total
 const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum, 3 sum of squares
+const CONTINUE: u32 = 0u; // 1: the output holds the result of earlier elements, which is gone on from
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,
     kept_strides: array<vec4<u32>, 2>,
+    output_strides: array<vec4<u32>, 2>,
     reduced_sizes: array<vec4<u32>, 2>,
     reduced_strides: array<vec4<u32>, 2>,
     kept_rank: u32,
@@ -23,10 +25,11 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<storage, read> input: array<f32>; // strided (kept, reduced)
-@group(0) @binding(1) var<storage, read_write> output: array<f32>; // contiguous (kept)
+@group(0) @binding(1) var<storage, read_write> output: array<f32>; // strided (kept)
 @group(0) @binding(2) var<uniform> parameters: Parameters;
 
 //!include shared/numbers.wgsl
+//!include shared/kept.wgsl
 //!include shared/reduce.wgsl
 
 @compute @workgroup_size(WIDTH)
@@ -39,8 +42,13 @@ fn reduce_invocation(
     if (index >= parameters.kept_count) {
         return;
     }
-    let start = parameters.input_offset + kept_start(index);
+    let places = kept_places(index);
+    let start = parameters.input_offset + places.x;
+    let result_place = parameters.output_offset + places.y;
     var total = start_value();
+    if (CONTINUE == 1u) {
+        total = output[result_place];
+    }
     for (var first = 0u; first < parameters.reduced_count; first += GROUP) {
         var value = start_value();
         let end = min(first + GROUP, parameters.reduced_count);
@@ -49,5 +57,5 @@ fn reduce_invocation(
         }
         total = join(total, value);
     }
-    output[parameters.output_offset + index] = finish(total);
+    output[result_place] = finish(total);
 }

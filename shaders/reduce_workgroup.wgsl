@@ -6,10 +6,12 @@
 
 const WIDTH: u32 = 256u; // a power of two
 const OPERATION: u32 = 0u; // 0 sum, 1 maximum, 2 minimum, 3 sum of squares
+const CONTINUE: u32 = 0u; // 1: the output holds the result of earlier elements, which is gone on from
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,
     kept_strides: array<vec4<u32>, 2>,
+    output_strides: array<vec4<u32>, 2>,
     reduced_sizes: array<vec4<u32>, 2>,
     reduced_strides: array<vec4<u32>, 2>,
     kept_rank: u32,
@@ -22,10 +24,11 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<storage, read> input: array<f32>; // strided (kept, reduced)
-@group(0) @binding(1) var<storage, read_write> output: array<f32>; // contiguous (kept)
+@group(0) @binding(1) var<storage, read_write> output: array<f32>; // strided (kept)
 @group(0) @binding(2) var<uniform> parameters: Parameters;
 
 //!include shared/numbers.wgsl
+//!include shared/kept.wgsl
 //!include shared/reduce.wgsl
 
 var<workgroup> partial: array<f32, WIDTH>;
@@ -40,7 +43,9 @@ fn reduce_workgroup(
     if (index >= parameters.kept_count) {
         return;
     }
-    let start = parameters.input_offset + kept_start(index);
+    let places = kept_places(index);
+    let start = parameters.input_offset + places.x;
+    let result_place = parameters.output_offset + places.y;
     var value = start_value();
     for (var place = lane; place < parameters.reduced_count; place += WIDTH) {
         value = join(value, prepared(input[start + reduced_offset(place)]));
@@ -53,6 +58,10 @@ fn reduce_workgroup(
         }
     }
     if (lane == 0u) {
-        output[parameters.output_offset + index] = finish(partial[0]);
+        var total = partial[0];
+        if (CONTINUE == 1u) {
+            total = join(output[result_place], total);
+        }
+        output[result_place] = finish(total);
     }
 }

@@ -9,9 +9,11 @@
 
 const WIDTH: u32 = 256u; // a multiple of 32
 const ELEMENTS: u32 = 4u;
+const CONTINUE: u32 = 0u; // 1: the output holds the sums of earlier rows, which are gone on from
 
 struct Parameters {
     vocabulary: u32,
+    first_row: u32, // rows of the table before those bound
     width: u32,
     count: u32,
     dy_offset: u32,
@@ -49,6 +51,9 @@ fn scatter_add_rows(
     for (var place = 0u; place < ELEMENTS; place++) {
         let element = first_element + place * WIDTH + lane;
         sums[place] = 0.0;
+        if (CONTINUE == 1u && element < element_count) {
+            sums[place] = output[parameters.output_offset + element];
+        }
         rows[place] = element / width;
         columns[place] = element % width;
     }
@@ -59,7 +64,8 @@ fn scatter_add_rows(
         }
         workgroupBarrier();
         if (first + lane < parameters.count) {
-            let index = indices[parameters.indices_offset + first + lane];
+            // An index before the rows bound wraps round to a large number.
+            let index = indices[parameters.indices_offset + first + lane] - parameters.first_row;
             tile[lane] = index;
             if (index >= first_row && index <= last_row) {
                 atomicOr(&matches[lane / 32u], 1u << (lane & 31u));

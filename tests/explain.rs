@@ -205,7 +205,7 @@ fn the_foretold_peak_is_what_the_device_holds() {
         let Some(device) = common::gpu() else { return };
         let gpu = device.as_gpu().unwrap();
         let foretold = schedule(&training.graph, ScheduleOptions::default()).unwrap();
-        let foretold = nn_core::passes::lower(&foretold).unwrap().memory(gpu.limits());
+        let foretold = nn_core::passes::lower(&foretold, gpu.limits()).unwrap().memory(gpu.limits());
         let mut session = Session::new(&device);
         let mut program = training.compile(&mut session, 0).unwrap().program;
         assert_eq!(gpu.counters().bytes_alive, foretold.peak(), "{name}");

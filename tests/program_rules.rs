@@ -9,7 +9,7 @@ use gpu_runtime::{BindingKind, Limits, Program};
 use mlp::{Mlp, train};
 use nn_core::graph::{self, Graph};
 use nn_core::passes::{ScheduleOptions, lower, schedule};
-use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalars, Tensor};
+use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalar, StepScalars, Tensor};
 use std::collections::HashSet;
 use std::process::Command;
 
@@ -113,7 +113,7 @@ fn train_three_steps(device: &Device, graph: &Graph) -> Vec<Tensor> {
 }
 
 fn lowered(graph: &Graph, fuse: bool) -> Program {
-    lower(&schedule(graph, ScheduleOptions { fuse, max_buffers: 8 }).unwrap()).unwrap()
+    lower(&schedule(graph, ScheduleOptions { fuse, max_buffers: 8 }).unwrap(), &Limits::WEBGPU_DEFAULT).unwrap()
 }
 
 /// What no WebGPU device allows, found without the program's own check.
@@ -123,9 +123,13 @@ fn assert_lawful(what: &str, program: &Program) {
         let kernel = &program.kernels[launch.kernel];
         let mut written = HashSet::new();
         let mut read = HashSet::new();
-        for (binding, buffer) in kernel.storage_bindings().zip(&launch.buffers) {
+        for (binding, window) in kernel.storage_bindings().zip(&launch.windows) {
             let set = if binding.kind == BindingKind::ReadWrite { &mut written } else { &mut read };
-            assert!(set.insert(*buffer) || binding.kind == BindingKind::Read, "{what}: {} writes twice", launch.label);
+            assert!(
+                set.insert(window.buffer) || binding.kind == BindingKind::Read,
+                "{what}: {} writes twice",
+                launch.label
+            );
         }
         assert!(read.is_disjoint(&written), "{what}: {} binds a buffer both ways", launch.label);
         assert!(launch.groups.iter().all(|&groups| (1..=65_535).contains(&groups)), "{what}: {:?}", launch.groups);
@@ -171,6 +175,39 @@ fn large_grids_are_folded() {
     for launch in program.launches.iter().filter(|launch| launch.label.starts_with("tanh")) {
         let invocations = launch.groups.iter().map(|&groups| u64::from(groups)).product::<u64>() * 256;
         assert!(invocations >= 70_000 * 256, "{:?} do not cover the tensor", launch.groups);
+    }
+}
+
+#[test]
+fn tensors_beyond_a_binding_are_bound_in_lawful_pieces() {
+    // 234 MiB each, where a binding shows 128 and a buffer holds 256.
+    let rows = 60_000;
+    let graph = graph::trace(|trace| {
+        let x = trace.input("x", DType::F32, [rows, 1024]);
+        let targets = trace.input("targets", DType::U32, [rows]);
+        let weight = trace.state("weight", DType::F32, [1024, 1024]);
+        let table = trace.state("table", DType::F32, [rows, 1024]);
+        let y = x.matmul(weight).relu();
+        trace.output("gradient", x.transpose().matmul(y));
+        trace.output("turned", y.transpose().tanh());
+        trace.output("softmax", y.softmax(1));
+        trace.output("sums", y.sum(&[0]));
+        trace.output("argmax", y.argmax(1));
+        trace.output("losses", y.cross_entropy(targets));
+        trace.output("padded", x.slice(&[0, 0], [rows, 1000]).pad(&[(0, 0), (20, 4)], 0.0));
+        trace.output("scattered", table.gather_rows(targets).scatter_add_rows(targets, rows));
+        trace.output("joined", x.slice(&[0, 0], [rows, 24]).concat(&[y.slice(&[0, 0], [rows, 1000])], 1));
+        trace.output("halves", x.slice(&[0, 0], [rows / 2, 1024]) * x.slice(&[rows / 2, 0], [rows / 2, 1024]));
+        trace.update("table", table - y.dropout(0.5, 1) * trace.step_scalar(StepScalar::LearningRate));
+        Ok(())
+    });
+    let program = lowered(&graph.unwrap(), true);
+    assert_lawful("pieces", &program);
+    let pieces = |name: &str| program.launches.iter().filter(|launch| launch.label.starts_with(name)).count();
+    for name in
+        ["matmul", "tanh", "softmax", "sum", "argmax", "cross_entropy", "pad", "gather_rows", "scatter_add_rows"]
+    {
+        assert!((2..=16).contains(&pieces(name)), "{} launches of {name}", pieces(name));
     }
 }
 

@@ -51,7 +51,7 @@ fn launch(
         launches: vec![Launch {
             label: kernel.name.to_string(),
             kernel: 0,
-            buffers: (0..buffers.len()).map(BufferId).collect(),
+            windows: (0..buffers.len()).map(|number| BufferId(number).into()).collect(),
             parameters: kernel.pack(parameters).unwrap(),
             groups,
             bytes: 0,
@@ -139,10 +139,13 @@ fn matmul_agrees() {
             let mut expected = vec![0f64; 6 * m * n];
             cpu_reference::matmul(&a, &b, &batch_sizes, [m, k, n], &mut expected);
             let (a_batch, b_batch, sizes) = (words(&a_batch), words(&b_batch), words(&batch_sizes));
+            let output_batch = words(&[6, 3, 3, 1].map(|batch| batch * m * n));
             let parameters = [
                 ("batch_sizes", Words::from(&sizes)),
                 ("left_batch_strides", Words::from(&a_batch)),
                 ("right_batch_strides", Words::from(&b_batch)),
+                ("output_batch_strides", Words::from(&output_batch)),
+                ("output_row_stride", (n as u32).into()),
                 ("m", (m as u32).into()),
                 ("n", (n as u32).into()),
                 ("k", (k as u32).into()),
@@ -194,8 +197,9 @@ fn reductions_agree() {
         let reduced = Strided { sizes: reduced_sizes, strides: reduced_strides, offset: 0 };
         let (kept_sizes, kept_strides) = collapse(sizes, strides);
         let (inner_sizes, inner_strides) = collapse(reduced_sizes, reduced_strides);
-        let [kept_sizes, kept_strides, inner_sizes, inner_strides] =
-            [&kept_sizes, &kept_strides, &inner_sizes, &inner_strides].map(|values| words(values));
+        let output_strides = contiguous_strides(&kept_sizes);
+        let [kept_sizes, kept_strides, output_strides, inner_sizes, inner_strides] =
+            [&kept_sizes, &kept_strides, &output_strides, &inner_sizes, &inner_strides].map(|values| words(values));
         let count = kept.count() as u32;
         let scale = 1.0 / reduced.count() as f32;
         for (code, operation) in
@@ -212,6 +216,7 @@ fn reductions_agree() {
                 let parameters = [
                     ("kept_sizes", Words::from(&kept_sizes)),
                     ("kept_strides", Words::from(&kept_strides)),
+                    ("output_strides", Words::from(&output_strides)),
                     ("reduced_sizes", Words::from(&inner_sizes)),
                     ("reduced_strides", Words::from(&inner_strides)),
                     ("kept_rank", (kept_sizes.len() as u32).into()),
@@ -245,6 +250,7 @@ fn reductions_agree() {
                 let parameters = [
                     ("kept_sizes", Words::from(&kept_sizes)),
                     ("kept_strides", Words::from(&kept_strides)),
+                    ("output_strides", Words::from(&output_strides)),
                     ("kept_rank", (kept_sizes.len() as u32).into()),
                     ("kept_count", count.into()),
                     ("reduced_size", (reduced_sizes[0] as u32).into()),
@@ -352,6 +358,7 @@ fn rows_by_index_agree() {
         cpu_reference::scatter_add_rows(&exact(&dy), width, &indices, &mut scattered);
         let common = [
             ("vocabulary", Words::from(vocabulary as u32)),
+            ("first_row", 0u32.into()),
             ("width", (width as u32).into()),
             ("count", (count as u32).into()),
             ("indices_offset", (OFFSET as u32).into()),

@@ -1,17 +1,6 @@
 // What the two reduction kernels share: index computation and the operation.
 
-// Ranks are the number of dimensions in use, at least 1; the outermost needs no division.
-fn kept_start(index: u32) -> u32 {
-    var rest = index;
-    var offset = 0u;
-    for (var dimension = parameters.kept_rank - 1u; dimension > 0u; dimension--) {
-        let size = parameters.kept_sizes[dimension >> 2u][dimension & 3u];
-        offset += (rest % size) * parameters.kept_strides[dimension >> 2u][dimension & 3u];
-        rest /= size;
-    }
-    return offset + rest * parameters.kept_strides[0].x;
-}
-
+// The rank is the number of dimensions in use, at least 1; the outermost needs no division.
 fn reduced_offset(index: u32) -> u32 {
     var rest = index;
     var offset = 0u;

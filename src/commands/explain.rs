@@ -212,9 +212,12 @@ fn part(purpose: &'static str, rows: usize, graph: &Graph, target: &Target) -> R
     let (program, memory, fits) = match target {
         Target::Cpu => (None, schedule.memory(Precision::F32), Vec::new()),
         Target::Gpu { name, limits } => {
-            let program = lower(&schedule).map_err(core)?;
+            // What does not fit is shown as it would be without these limits.
+            let boundless = Limits { max_binding_bytes: u64::MAX, max_buffer_bytes: u64::MAX, ..*limits };
+            let program = lower(&schedule, limits).or_else(|_| lower(&schedule, &boundless)).map_err(core)?;
             let fit = |name: &str, limits: &Limits| {
-                (name.to_string(), program.verify(limits).err().map(|error| error.to_string()))
+                let verified = lower(&schedule, limits).and_then(|program| Ok(program.verify(limits)?));
+                (name.to_string(), verified.err().map(|error| error.to_string()))
             };
             let mut fits = vec![fit(DEFAULT, &Limits::WEBGPU_DEFAULT)];
             fits.extend(name.as_ref().map(|name| fit(name, limits)));

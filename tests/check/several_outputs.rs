@@ -3,8 +3,8 @@
 use crate::support::{assert_differs, devices, found, three_steps};
 use gpu_runtime::{Binding, BindingKind, Kernel};
 use nn_core::graph::{
-    Accuracy, Arithmetic, Backward, CpuCall, GpuCall, GpuLaunch, Graph, KernelOp, Node, NodeKind, Op, OpKind,
-    Precision, ValueId,
+    Accuracy, Arithmetic, Backward, CpuCall, GpuCall, GpuLaunch, GpuWindow, Graph, KernelOp, Node, NodeKind, Op,
+    OpKind, Precision, ValueId,
 };
 use nn_core::{Check, DType, Error, TensorType, Value};
 use std::panic::Location;
@@ -76,11 +76,13 @@ impl KernelOp for Halves {
             ]
             .into(),
             workgroup_size: [8, 1, 1],
+            workgroup_bytes: 0,
             fields: Vec::new().into(),
             parameter_bytes: 0,
         };
-        let (operands, parameters) = (vec![0, 1, 2], Vec::new());
-        call.launches.push(GpuLaunch { kernel, operands, parameters, groups: [1, 1, 1], iterations: 0 });
+        let windows = (0..3).map(|operand| GpuWindow { operand, elements: None }).collect();
+        let parameters = Vec::new();
+        call.launches.push(GpuLaunch { kernel, windows, parameters, groups: [1, 1, 1], iterations: 0 });
         Ok(())
     }
 

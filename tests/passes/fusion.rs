@@ -2,6 +2,7 @@
 
 use crate::mlp::Mlp;
 use crate::random_graph::random_graph;
+use gpu_runtime::Limits;
 use nn_core::DType;
 use nn_core::graph::{self, Graph, Value};
 use nn_core::passes::{ScheduleOptions, lower, schedule};
@@ -69,7 +70,7 @@ fn no_launch_binds_more_buffers_than_allowed() {
                 let places: HashSet<Place> = operands.map(|operand| operand.place).collect();
                 assert!(places.len() <= max_buffers, "graph {number}: {} binds {places:?}", launch.label);
             }
-            let program = lower(&schedule).unwrap();
+            let program = lower(&schedule, &Limits::WEBGPU_DEFAULT).unwrap();
             for kernel in program.kernels.iter().filter(|kernel| kernel.name == "fused") {
                 assert!(kernel.storage_bindings().count() <= max_buffers, "graph {number}:\n{}", kernel.source);
             }

@@ -27,7 +27,7 @@ fn check(name: &str, text: &str) {
 
 /// The program of a schedule as a table, for the limits that every WebGPU device has.
 fn explained(schedule: &Schedule) -> String {
-    let program = lower(schedule).unwrap();
+    let program = lower(schedule, &Limits::WEBGPU_DEFAULT).unwrap();
     let memory = program.memory(&Limits::WEBGPU_DEFAULT);
     Explanation::new(schedule, Some(&program), memory).unwrap().to_string()
 }

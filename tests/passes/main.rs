@@ -11,6 +11,7 @@ mod interpreter;
 mod memory;
 #[path = "../common/mlp.rs"]
 mod mlp;
+mod pieces;
 mod random_graph;
 mod simplify;
 mod states;

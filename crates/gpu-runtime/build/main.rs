@@ -52,7 +52,8 @@ fn row(path: &Path, folder: &Path, table: &mut String) -> Result<(), Box<dyn Err
     for (variable, kind) in &facts.bindings {
         writeln!(table, "Binding {{ name: Cow::Borrowed({variable:?}), kind: BindingKind::{kind} }},")?;
     }
-    writeln!(table, "]), workgroup_size: {:?}, fields: Cow::Borrowed(&[", facts.workgroup_size)?;
+    let (size, bytes) = (facts.workgroup_size, facts.workgroup_bytes);
+    writeln!(table, "]), workgroup_size: {size:?}, workgroup_bytes: {bytes}, fields: Cow::Borrowed(&[")?;
     for (field, offset, words) in &facts.fields {
         writeln!(table, "Field {{ name: Cow::Borrowed({field:?}), offset: {offset}, words: {words} }},")?;
     }

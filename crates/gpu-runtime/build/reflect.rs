@@ -8,6 +8,8 @@ use std::path::Path;
 pub(crate) struct Reflection {
     /// Invocations of one workgroup.
     pub(crate) workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them.
+    pub(crate) workgroup_bytes: u32,
     /// Name and kind of each binding, in order.
     pub(crate) bindings: Vec<(String, &'static str)>,
     /// Name, byte offset and words of each parameter.
@@ -58,6 +60,7 @@ pub(crate) fn reflect(name: &str, source: &str) -> Result<Reflection, String> {
     }
     let mut reflection = Reflection {
         workgroup_size: entry.workgroup_size,
+        workgroup_bytes: workgroup_bytes(&module),
         bindings: Vec::new(),
         fields: Vec::new(),
         parameter_bytes: 0,
@@ -96,6 +99,11 @@ pub(crate) fn reflect(name: &str, source: &str) -> Result<Reflection, String> {
         reflection.bindings.push((variable, kind));
     }
     Ok(reflection)
+}
+
+fn workgroup_bytes(module: &Module) -> u32 {
+    let variables = module.global_variables.iter().filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+    variables.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum()
 }
 
 /// Lays out the members of `struct Parameters`.

@@ -30,16 +30,11 @@ impl Allocation {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<Allocation, Error> {
-        let limits = device.limits();
-        let binding_limit =
-            if usage.contains(wgpu::BufferUsages::STORAGE) { limits.max_binding_bytes } else { u64::MAX };
-        for (limit, what) in
-            [(limits.max_buffer_bytes, "the largest buffer"), (binding_limit, "the largest storage binding")]
-        {
-            if bytes > limit {
-                let remedy = "use a smaller batch or model".to_string();
-                return Err(Error::TooLarge { label: label.to_string(), bytes, limit, what, remedy });
-            }
+        let limit = device.limits().max_buffer_bytes;
+        if bytes > limit {
+            let remedy = "use a smaller batch or model".to_string();
+            let what = "the largest buffer";
+            return Err(Error::TooLarge { label: label.to_string(), bytes, limit, what, remedy });
         }
         // Staging buffers are host memory and short-lived: the budget is for the GPU's.
         let reserved = if usage.contains(wgpu::BufferUsages::MAP_READ) { 0 } else { bytes };

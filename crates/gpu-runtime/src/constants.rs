@@ -1,4 +1,4 @@
-//! Reads and replaces the `const` declarations of a WGSL text, and evaluates its workgroup size.
+//! Reads and replaces the `const` declarations of a WGSL text, and evaluates its workgroup's size and memory.
 //!
 //! Only what a specialised kernel needs: a full WGSL front end at run time would weigh a megabyte in a
 //! browser. The device still validates every specialised text when its pipeline is made.
@@ -48,7 +48,7 @@ pub(crate) fn replace(source: &str, name: &str, value: u32) -> Option<String> {
 
 /// The workgroup size that the text's `@workgroup_size(…)` states, or why it cannot be told.
 pub(crate) fn workgroup_size(source: &str) -> Result<[u32; 3], String> {
-    let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+    let code = without_comments(source);
     let marker = "@workgroup_size";
     let start = code.find(marker).ok_or("no @workgroup_size")? + marker.len();
     let mut scanner = Scanner { rest: code[start..].trim_start(), source: &code, depth: 0 };
@@ -66,6 +66,22 @@ pub(crate) fn workgroup_size(source: &str) -> Result<[u32; 3], String> {
     }
     scanner.expect(')')?;
     Ok(size)
+}
+
+/// The bytes of the text's `var<workgroup>` declarations, each rounded up to 16, or why they cannot be told.
+pub(crate) fn workgroup_bytes(source: &str) -> Result<u32, String> {
+    let code = without_comments(source);
+    let mut sum = 0u64;
+    for rest in code.split("var<workgroup>").skip(1) {
+        let (_, ty) = rest.split_once(':').ok_or("a workgroup variable without a type")?;
+        let (bytes, _) = Scanner { rest: ty, source: &code, depth: 0 }.size()?;
+        sum = sum.saturating_add(bytes.checked_next_multiple_of(16).unwrap_or(u64::MAX));
+    }
+    u32::try_from(sum).map_err(|_| format!("{sum} bytes"))
+}
+
+fn without_comments(source: &str) -> String {
+    source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
 }
 
 /// A recursive-descent reader of constant integer expressions.
@@ -103,6 +119,35 @@ impl<'a> Scanner<'a> {
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
+    }
+
+    /// Bytes and alignment of a type: a number, an atomic, a vector or an array of them.
+    fn size(&mut self) -> Result<(u64, u64), String> {
+        let name = self.word();
+        let lanes: u64 = match name {
+            "f16" => return Ok((2, 2)),
+            "f32" | "u32" | "i32" => return Ok((4, 4)),
+            "atomic" => 1,
+            "vec2" => 2,
+            "vec3" => 3,
+            "vec4" => 4,
+            "array" => 0,
+            _ => return Err(format!("the size of type \"{name}\" is not known here")),
+        };
+        self.expect('<')?;
+        let (element, alignment) = self.size()?;
+        let size = if name == "array" {
+            self.expect(',')?;
+            let count = self.sum()?;
+            self.accept(',');
+            let stride = element.next_multiple_of(alignment);
+            let bytes = u64::try_from(count).ok().and_then(|count| count.checked_mul(stride));
+            (bytes.ok_or_else(|| format!("an array of {count} elements"))?, alignment)
+        } else {
+            (lanes * element, lanes.next_power_of_two() * alignment)
+        };
+        self.expect('>')?;
+        Ok(size)
     }
 
     fn sum(&mut self) -> Result<i64, String> {
@@ -189,6 +234,18 @@ mod tests {
         assert!(workgroup_size("@workgroup_size(MISSING) fn k() {}").is_err());
         assert!(workgroup_size("@workgroup_size(4 - 4) fn k() {}").is_err());
         assert!(workgroup_size("const A = 4 / 0;\n@workgroup_size(A) fn k() {}").is_err());
+    }
+
+    #[test]
+    fn adds_up_workgroup_memory() {
+        assert_eq!(workgroup_bytes(TEXT), Ok(0));
+        let text = "const WIDTH = 5;\n// var<workgroup> not: array<u32, 9>;\nvar<workgroup> flag: u32;\n\
+                    var<workgroup> a: array<vec3<f32>, WIDTH * 2u,>;\nvar<workgroup> b: array<atomic<u32>, 3>;\n\
+                    var<workgroup> c: array<array<vec2<f16>, 3>, 4>; // (4, 3)\n";
+        assert_eq!(workgroup_bytes(text), Ok(16 + 160 + 16 + 48));
+        assert!(workgroup_bytes("var<workgroup> a: Tile;").is_err());
+        assert!(workgroup_bytes("var<workgroup> a: array<f32, N>;").is_err());
+        assert!(workgroup_bytes("var<workgroup> a: array<f32, 0 - 4>;").is_err());
     }
 
     #[test]

@@ -65,6 +65,10 @@ pub struct DeviceOptions {
     pub minimum_limits: bool,
     /// Stands in for a driver that computes wrong, to test that such a driver is found out.
     pub tamper: Option<Tamper>,
+    /// Bind at most so many bytes at once, where the device allows more: small tensors then go the way of large ones.
+    pub max_binding_bytes: Option<u64>,
+    /// Make no buffer of more bytes, where the device allows more.
+    pub max_buffer_bytes: Option<u64>,
 }
 
 /// How much was made on a device since it was opened.
@@ -211,6 +215,7 @@ fn describe(adapter: &wgpu::Adapter, limits: wgpu::Limits, memory_budget: Option
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_groups_per_dimension: limits.max_compute_workgroups_per_dimension,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            storage_alignment: limits.min_storage_buffer_offset_alignment,
             memory_budget,
             max_loop_iterations: loop_limit(&info.driver, &info.driver_info),
         },
@@ -274,7 +279,10 @@ impl Device {
             return Err(Error::NoAdapter { wanted, available });
         };
         let limits = if minimum_limits { wgpu::Limits::default() } else { adapter.limits() };
-        let info = describe(adapter, limits.clone(), budget);
+        let mut info = describe(adapter, limits.clone(), budget);
+        let lower = |granted: u64, wanted: Option<u64>| wanted.map_or(granted, |wanted| wanted.min(granted));
+        info.limits.max_binding_bytes = lower(info.limits.max_binding_bytes, options.max_binding_bytes);
+        info.limits.max_buffer_bytes = lower(info.limits.max_buffer_bytes, options.max_buffer_bytes);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgrad"),
             required_features: wgpu::Features::empty(),

@@ -64,6 +64,8 @@ pub struct Kernel {
     pub bindings: Cow<'static, [Binding]>,
     /// Invocations of one workgroup in x, y and z.
     pub workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory of one workgroup, each variable rounded up to 16 as WebGPU counts them.
+    pub workgroup_bytes: u32,
     /// Fields of the parameter block, in order; empty without one.
     pub fields: Cow<'static, [Field]>,
     /// Bytes of the parameter block, a multiple of 16; 0 without one.
@@ -144,11 +146,11 @@ impl Kernel {
 
     /// The same kernel with the values of `const` declarations at line start replaced.
     ///
-    /// The workgroup size follows the new values.
+    /// The workgroup's size and memory follow the new values.
     ///
     /// # Errors
-    /// [`Error::Internal`] where the text declares no such constant, or its workgroup size is no longer a
-    /// constant integer expression.
+    /// [`Error::Internal`] where the text declares no such constant, or its workgroup's size or memory is no
+    /// longer given by constant integer expressions.
     pub fn specialise(&self, constants: &[(&str, u32)]) -> Result<Kernel, Error> {
         let mut source = self.source.to_string();
         for (name, value) in constants {
@@ -157,7 +159,9 @@ impl Kernel {
         }
         let workgroup_size = constants::workgroup_size(&source)
             .map_err(|why| Error::internal(format!("workgroup size of kernel \"{}\": {why}", self.name)))?;
-        Ok(Kernel { source: Cow::Owned(source), workgroup_size, ..self.clone() })
+        let workgroup_bytes = constants::workgroup_bytes(&source)
+            .map_err(|why| Error::internal(format!("workgroup memory of kernel \"{}\": {why}", self.name)))?;
+        Ok(Kernel { source: Cow::Owned(source), workgroup_size, workgroup_bytes, ..self.clone() })
     }
 
     /// The bytes of the parameter block, with each named value at its field's offset; padding is zero.

@@ -25,5 +25,5 @@ pub use kernel::{Binding, BindingKind, Field, Kernel, STEP_WORDS, Words, shader,
 pub use limits::Limits;
 pub use memory::Memory;
 pub use plan::{Plan, RunResult};
-pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
+pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, Window, fold_groups};
 pub use tamper::Tamper;

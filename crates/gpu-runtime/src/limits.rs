@@ -17,6 +17,8 @@ pub struct Limits {
     pub max_groups_per_dimension: u32,
     /// Bytes at which a parameter block must be aligned inside its buffer.
     pub uniform_alignment: u32,
+    /// Bytes at which a window of a storage buffer must begin.
+    pub storage_alignment: u32,
     /// Bytes that all storage buffers together may take; `None` where only the driver knows.
     pub memory_budget: Option<u64>,
     /// Loop iterations after which the driver silently ends an invocation; `None` where it does not.
@@ -33,6 +35,7 @@ impl Limits {
         max_invocations: 256,
         max_groups_per_dimension: 65_535,
         uniform_alignment: 256,
+        storage_alignment: 256,
         memory_budget: None,
         max_loop_iterations: None,
     };

@@ -450,7 +450,7 @@ struct Resources<'a> {
 impl Resources<'_> {
     fn bind(&self, device: &Device, pipeline: &Pipeline) -> wgpu::BindGroup {
         let kernel = &self.program.kernels[self.launch.kernel];
-        let mut storage = self.launch.buffers.iter();
+        let mut storage = self.launch.windows.iter();
         let mut entries = Vec::with_capacity(kernel.bindings.len());
         for (number, binding) in (0u32..).zip(kernel.bindings.iter()) {
             let resource = match binding.kind {
@@ -461,7 +461,11 @@ impl Resources<'_> {
                 }),
                 BindingKind::StepScalars => self.step_block.raw.as_entire_binding(),
                 BindingKind::Read | BindingKind::ReadWrite => match storage.next() {
-                    Some(id) => self.buffers[id.0].raw().as_entire_binding(),
+                    Some(window) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: self.buffers[window.buffer.0].raw(),
+                        offset: window.offset,
+                        size: window.bytes.and_then(std::num::NonZeroU64::new),
+                    }),
                     None => continue, // `Program::verify` has counted them
                 },
             };

@@ -4,6 +4,7 @@ use crate::error::{Error, list};
 use crate::kernel::{BindingKind, Kernel};
 use crate::limits::Limits;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 /// How many buffers a "too large" message lists.
@@ -40,6 +41,34 @@ pub struct BufferSpec {
     pub role: BufferRole,
 }
 
+/// The part of a buffer that a launch binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Where the window begins, in bytes: a multiple of [`Limits::storage_alignment`].
+    pub offset: u64,
+    /// Its bytes, a multiple of 4; `None` for all from `offset` on.
+    pub bytes: Option<u64>,
+}
+
+impl From<BufferId> for Window {
+    /// The whole buffer.
+    fn from(buffer: BufferId) -> Window {
+        Window { buffer, offset: 0, bytes: None }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.offset, self.bytes) {
+            (0, None) => write!(formatter, "{}", self.buffer.0),
+            (offset, None) => write!(formatter, "{}[{offset}..]", self.buffer.0),
+            (offset, Some(bytes)) => write!(formatter, "{}[{offset}..{}]", self.buffer.0, offset.saturating_add(bytes)),
+        }
+    }
+}
+
 /// One dispatch of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
@@ -47,8 +76,8 @@ pub struct Launch {
     pub label: String,
     /// Index in [`Program::kernels`].
     pub kernel: usize,
-    /// One buffer for each storage binding of the kernel, in order.
-    pub buffers: Vec<BufferId>,
+    /// What each storage binding of the kernel shows, in order.
+    pub windows: Vec<Window>,
     /// The parameter block, as [`Kernel::pack`] makes it.
     pub parameters: Vec<u8>,
     /// Workgroups in x, y and z.
@@ -134,14 +163,10 @@ impl Program {
                     buffer.bytes
                 )));
             }
-            for (limit, what) in [
-                (limits.max_buffer_bytes, "the largest buffer"),
-                (limits.max_binding_bytes, "the largest storage binding"),
-            ] {
-                if buffer.bytes > limit {
-                    let (label, bytes) = (label.clone(), buffer.bytes);
-                    return Err(Error::TooLarge { label, bytes, limit, what, remedy: self.memory_remedy() });
-                }
+            if buffer.bytes > limits.max_buffer_bytes {
+                let (label, bytes, limit) = (label.clone(), buffer.bytes, limits.max_buffer_bytes);
+                let (what, remedy) = ("the largest buffer", self.memory_remedy());
+                return Err(Error::TooLarge { label, bytes, limit, what, remedy });
             }
             let (kind, name) = match &buffer.role {
                 BufferRole::Slot => continue,
@@ -181,21 +206,24 @@ impl Program {
             return fault(format!("uses kernel {} of {}", launch.kernel, self.kernels.len()));
         };
         let bindings: Vec<_> = kernel.storage_bindings().collect();
-        if bindings.len() != launch.buffers.len() {
+        if bindings.len() != launch.windows.len() {
             return fault(format!(
                 "gives {} buffers to the {} storage bindings of kernel \"{}\"",
-                launch.buffers.len(),
+                launch.windows.len(),
                 bindings.len(),
                 kernel.name
             ));
         }
         let mut written = HashSet::new();
-        for (binding, id) in bindings.iter().zip(&launch.buffers) {
+        for (binding, window) in bindings.iter().zip(&launch.windows) {
+            let id = window.buffer;
             let Some(buffer) = self.buffers.get(id.0) else {
                 return fault(format!("binds buffer {} of {}", id.0, self.buffers.len()));
             };
+            verify_window(launch, window, buffer, limits)?;
             if binding.kind == BindingKind::ReadWrite {
-                if !written.insert(*id) {
+                // Whole buffers: drivers track what a launch reads and writes by buffer, not by window.
+                if !written.insert(id) {
                     return fault(format!("writes buffer \"{}\" through two bindings", buffer.label));
                 }
                 if matches!(buffer.role, BufferRole::Constant(_)) {
@@ -203,11 +231,11 @@ impl Program {
                 }
             }
         }
-        for (binding, id) in bindings.iter().zip(&launch.buffers) {
-            if binding.kind == BindingKind::Read && written.contains(id) {
+        for (binding, window) in bindings.iter().zip(&launch.windows) {
+            if binding.kind == BindingKind::Read && written.contains(&window.buffer) {
                 return fault(format!(
                     "binds buffer \"{}\" both for reading (\"{}\") and for writing",
-                    self.buffers[id.0].label, binding.name
+                    self.buffers[window.buffer.0].label, binding.name
                 ));
             }
         }
@@ -278,6 +306,32 @@ impl Program {
     }
 }
 
+fn verify_window(launch: &Launch, window: &Window, buffer: &BufferSpec, limits: &Limits) -> Result<(), Error> {
+    let fault = |why: &str| {
+        let Launch { label, .. } = launch;
+        let BufferSpec { label: name, bytes, .. } = buffer;
+        Err(Error::internal(format!("launch \"{label}\" binds {window} of the {bytes} bytes of \"{name}\": {why}")))
+    };
+    if !window.offset.is_multiple_of(u64::from(limits.storage_alignment)) {
+        return fault(&format!("it must begin at a multiple of {}", limits.storage_alignment));
+    }
+    let rest = buffer.bytes.saturating_sub(window.offset);
+    let bytes = window.bytes.unwrap_or(rest);
+    if bytes == 0 || !bytes.is_multiple_of(4) || bytes > rest {
+        return fault("it must hold a multiple of 4 bytes above 0 and end where the buffer does at the latest");
+    }
+    if bytes > limits.max_binding_bytes {
+        return Err(Error::TooLarge {
+            label: buffer.label.clone(),
+            bytes,
+            limit: limits.max_binding_bytes,
+            what: "the largest storage binding",
+            remedy: format!("launch \"{}\" binds them at once: use a smaller batch or model, or the CPU", launch.label),
+        });
+    }
+    Ok(())
+}
+
 fn verify_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
     let over = |what, needed: u64, limit: u32| Error::LaunchLimit {
         launch: kernel.name.to_string(),
@@ -289,6 +343,10 @@ fn verify_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
     let storage = kernel.storage_bindings().count() as u64;
     if storage > u64::from(limits.max_storage_buffers_per_stage) {
         return Err(over("storage buffers", storage, limits.max_storage_buffers_per_stage));
+    }
+    if kernel.workgroup_bytes > limits.max_workgroup_bytes {
+        let (needed, limit) = (u64::from(kernel.workgroup_bytes), limits.max_workgroup_bytes);
+        return Err(over("bytes of workgroup memory", needed, limit));
     }
     let invocations = kernel.workgroup_size.iter().fold(1u64, |all, size| all.saturating_mul(u64::from(*size)));
     if invocations > u64::from(limits.max_invocations) {

@@ -36,7 +36,8 @@ pub(crate) fn device() -> Option<Device> {
 
 /// A kernel with the facts that the build script would find.
 pub(crate) fn kernel(name: &str, source: &str) -> Kernel {
-    let Reflection { workgroup_size, bindings, fields, parameter_bytes } = reflect(name, source).unwrap();
+    let Reflection { workgroup_size, workgroup_bytes, bindings, fields, parameter_bytes } =
+        reflect(name, source).unwrap();
     let bindings = bindings.into_iter().map(|(name, kind)| Binding {
         name: Cow::Owned(name),
         kind: match kind {
@@ -52,6 +53,7 @@ pub(crate) fn kernel(name: &str, source: &str) -> Kernel {
         source: Cow::Owned(source.to_string()),
         bindings: bindings.collect(),
         workgroup_size,
+        workgroup_bytes,
         fields: fields.collect(),
         parameter_bytes,
     }
@@ -87,8 +89,8 @@ pub(crate) fn spec(label: &str, bytes: u64, role: BufferRole) -> BufferSpec {
 }
 
 pub(crate) fn launch(label: &str, kernel: usize, buffers: &[usize], parameters: Vec<u8>, groups: [u32; 3]) -> Launch {
-    let buffers = buffers.iter().map(|index| BufferId(*index)).collect();
-    Launch { label: label.to_string(), kernel, buffers, parameters, groups, bytes: 0, flops: 0, iterations: 0 }
+    let windows = buffers.iter().map(|index| BufferId(*index).into()).collect();
+    Launch { label: label.to_string(), kernel, windows, parameters, groups, bytes: 0, flops: 0, iterations: 0 }
 }
 
 /// `slot = 2 * x + step`, then `total += slot`, over `count` elements.

@@ -134,6 +134,7 @@ fn the_table_of_shaders_agrees_with_their_text() {
     for kernel in shaders() {
         let facts = reflect(&kernel.name, &kernel.source).unwrap();
         assert_eq!(facts.workgroup_size, kernel.workgroup_size, "{}", kernel.name);
+        assert_eq!(facts.workgroup_bytes, kernel.workgroup_bytes, "{}", kernel.name);
         assert_eq!(facts.bindings.len(), kernel.bindings.len(), "{}", kernel.name);
         assert_eq!(facts.parameter_bytes, kernel.parameter_bytes, "{}", kernel.name);
         assert_eq!(kernel.specialise(&[]).as_ref(), Ok(kernel), "{}: size by text and by naga", kernel.name);

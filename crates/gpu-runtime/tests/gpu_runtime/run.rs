@@ -1,7 +1,7 @@
 //! Plans on a device: order of launches, streamed results, what is made when, and refusals by the driver.
 
 use crate::common::{SCALE, accumulate, bytes, device, floats, fresh_device, kernel, launch, spec, step};
-use gpu_runtime::{BufferId, BufferRole, Error, Output, Plan, Program, fold_groups};
+use gpu_runtime::{BufferId, BufferRole, Error, Output, Plan, Program, Window, fold_groups};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -94,6 +94,25 @@ fn number(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) groups:
     let found = plan.read_output("y").unwrap();
     let right = (1..=count as u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
     assert!(found == right, "some element was missed or met twice");
+}
+
+#[test]
+fn a_launch_sees_its_windows_only() {
+    let Some(device) = device() else { return };
+    let mut program = accumulate(200);
+    program.outputs = vec![output("total", 2, 800, false)];
+    // total[64..128] += scaled[128..192]: the kernel takes its count from the window.
+    let [from, to] =
+        [(1, 512), (2, 256)].map(|(buffer, offset)| Window { offset, bytes: Some(256), ..BufferId(buffer).into() });
+    program.launches[1].windows = vec![from, to];
+    let total = device.buffer("total", 800).unwrap();
+    let mut plan = Plan::new(&device, Arc::new(program), &HashMap::from([("total".to_string(), total)])).unwrap();
+    let x: Vec<f32> = (0..200).map(|index| index as f32).collect();
+    plan.write_input("x", &bytes(&x)).unwrap();
+    plan.run(&[0; 16]).unwrap();
+    let right: Vec<f32> =
+        (0..200).map(|index| if (64..128).contains(&index) { 2.0 * (index + 64) as f32 } else { 0.0 }).collect();
+    assert_eq!(floats(&plan.read_output("total").unwrap()), right);
 }
 
 #[test]

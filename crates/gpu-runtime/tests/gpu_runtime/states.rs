@@ -61,7 +61,7 @@ fn buffers_keep_what_was_written_and_begin_with_zeros() {
 fn a_buffer_beyond_the_limits_is_refused_before_it_is_made() {
     let Some(device) = fresh_device() else { return };
     let before = device.counters();
-    let limit = device.limits().max_buffer_bytes.min(device.limits().max_binding_bytes);
+    let limit = device.limits().max_buffer_bytes;
     let bytes = limit.checked_add(4).expect("llvmpipe has limits");
     let error = device.buffer("huge", bytes).unwrap_err();
     assert!(matches!(&error, Error::TooLarge { label, .. } if label == "huge"), "{error}");
@@ -86,6 +86,9 @@ fn devices_are_chosen_by_name_and_software_is_never_hardware() {
     let least = Device::open(&Choice::Name("LLVMPIPE".to_string()), &options).unwrap();
     let max_loop_iterations = least.limits().max_loop_iterations;
     assert_eq!(least.limits(), &Limits { max_loop_iterations, ..Limits::WEBGPU_DEFAULT });
+    let lower = DeviceOptions { max_binding_bytes: Some(4096), max_buffer_bytes: Some(u64::MAX), ..options.clone() };
+    let lowered = Device::open(&Choice::Name("llvmpipe".to_string()), &lower).unwrap();
+    assert_eq!(lowered.limits(), &Limits { max_binding_bytes: 4096, ..*least.limits() }, "never raised");
     let error = Device::open(&Choice::Name("no such card".to_string()), &options).unwrap_err();
     assert!(error.to_string().contains("llvmpipe"), "tells what there is: {error}");
     if let Ok(best) = Device::open(&Choice::BestHardware, &options) {

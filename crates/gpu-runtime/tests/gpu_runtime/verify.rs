@@ -26,9 +26,9 @@ fn fault(change: impl FnOnce(&mut Program)) -> String {
 fn refuses_what_is_not_well_formed() {
     let cases: Vec<(&str, String)> = vec![
         ("uses kernel 2 of 2", fault(|program| program.launches[0].kernel = 2)),
-        ("binds buffer 9 of 3", fault(|program| program.launches[0].buffers[0] = BufferId(9))),
-        ("gives 1 buffers to the 2", fault(|program| program.launches[0].buffers.truncate(1))),
-        ("\"x\" both for reading", fault(|program| program.launches[0].buffers[1] = BufferId(0))),
+        ("binds buffer 9 of 3", fault(|program| program.launches[0].windows[0] = BufferId(9).into())),
+        ("gives 1 buffers to the 2", fault(|program| program.launches[0].windows.truncate(1))),
+        ("\"x\" both for reading", fault(|program| program.launches[0].windows[1] = BufferId(0).into())),
         ("has 12 bytes of parameters", fault(|program| program.launches[0].parameters.truncate(12))),
         ("no workgroups in dimension 1", fault(|program| program.launches[1].groups[1] = 0)),
         ("\"scaled\" has 0 bytes", fault(|program| program.buffers[1].bytes = 0)),
@@ -46,7 +46,7 @@ fn refuses_what_is_not_well_formed() {
             fault(|program| {
                 let bindings = program.kernels[1].bindings.to_mut();
                 bindings[0].kind = bindings[1].kind;
-                program.launches[1].buffers[0] = BufferId(2);
+                program.launches[1].windows[0] = BufferId(2).into();
             }),
         ),
         (
@@ -85,20 +85,60 @@ fn a_buffer_too_large_is_told_with_the_largest_ones() {
         for size in [10, 20, 30, 40, 50, 60] {
             program.buffers.push(spec(&format!("other{size}"), size << 10, BufferRole::Slot));
         }
-        program.buffers[1].bytes = LIMITS.max_binding_bytes + 4;
+        program.buffers[1].bytes = LIMITS.max_buffer_bytes + 4;
     });
     let Error::TooLarge { label, bytes, limit, remedy, .. } = &error else {
         panic!("expected a size error, got {error}");
     };
-    assert_eq!((label.as_str(), *bytes, *limit), ("scaled", (128 << 20) + 4, 128 << 20));
+    assert_eq!((label.as_str(), *bytes, *limit), ("scaled", (256 << 20) + 4, 256 << 20));
     assert!(remedy.contains("use a smaller batch"), "{remedy}");
-    assert!(remedy.contains("scaled (134217732 bytes), other60 (61440 bytes), other50"), "{remedy}");
+    assert!(remedy.contains("scaled (268435460 bytes), other60 (61440 bytes), other50"), "{remedy}");
     assert!(remedy.contains("other30") && !remedy.contains("other20"), "five are listed: {remedy}");
+}
 
-    let unbound = Limits { max_binding_bytes: u64::MAX, ..LIMITS };
-    let mut program = accumulate(100);
-    program.buffers[1].bytes = LIMITS.max_buffer_bytes + 4;
-    assert!(matches!(program.verify(&unbound), Err(Error::TooLarge { what: "the largest buffer", .. })));
+#[test]
+fn a_window_is_held_to_the_binding_and_its_buffer_is_not() {
+    let limits = Limits { max_binding_bytes: 256, ..LIMITS };
+    let bind = |number: usize, offset: u64, bytes: Option<u64>| {
+        let mut program = accumulate(200); // 800 bytes each
+        for launch in &mut program.launches {
+            launch.windows.iter_mut().for_each(|window| window.bytes = Some(256));
+        }
+        let window = &mut program.launches[1].windows[number];
+        (window.offset, window.bytes) = (offset, bytes);
+        program
+    };
+    for (offset, bytes) in [(0, 256), (256, 4), (512, 256), (768, 32)] {
+        assert_eq!(bind(1, offset, Some(bytes)).verify(&limits), Ok(()));
+    }
+    assert_eq!(bind(1, 768, None).verify(&limits), Ok(()), "the rest of the buffer is 32 bytes");
+    let Err(Error::TooLarge { label, bytes: 260, limit: 256, what, remedy }) = bind(1, 0, Some(260)).verify(&limits)
+    else {
+        panic!("260 bytes were bound");
+    };
+    assert_eq!((label.as_str(), what), ("total", "the largest storage binding"));
+    assert!(remedy.contains("model/add_to#1") && remedy.contains("smaller batch"), "{remedy}");
+    assert!(matches!(bind(1, 512, None).verify(&limits), Err(Error::TooLarge { bytes: 288, .. })));
+    for (offset, bytes, why) in [
+        (128, Some(128), "[128..256] of the 800 bytes of \"total\": it must begin at a multiple of 256"),
+        (768, Some(36), "end where the buffer does"),
+        (1024, Some(4), "end where the buffer does"),
+        (1024, None, "above 0"),
+        (0, Some(0), "above 0"),
+        (0, Some(6), "a multiple of 4"),
+        (u64::MAX - 255, Some(256), "end where the buffer does"),
+    ] {
+        match bind(1, offset, bytes).verify(&limits) {
+            Err(Error::Internal(message)) => assert!(message.contains(why), "expected {why:?} in: {message}"),
+            other => panic!("{offset} {bytes:?} gave {other:?}"),
+        }
+    }
+    let fine = Limits { storage_alignment: 64, ..limits };
+    assert_eq!(bind(1, 64, Some(256)).verify(&fine), Ok(()));
+    // Two windows of one buffer that don't meet are still one buffer.
+    let mut program = bind(0, 256, Some(256));
+    program.launches[1].windows[0].buffer = BufferId(2);
+    assert!(matches!(program.verify(&limits), Err(Error::Internal(message)) if message.contains("both for reading")));
 }
 
 #[test]
@@ -110,6 +150,12 @@ fn refuses_what_the_device_cannot_do() {
     };
     assert_eq!(limited(Limits { max_storage_buffers_per_stage: 1, ..LIMITS }), ("storage buffers", 2, 1));
     assert_eq!(limited(Limits { max_invocations: 63, ..LIMITS }), ("invocations per workgroup", 64, 63));
+    let mut memory = accumulate(100);
+    memory.kernels[0].workgroup_bytes = 16_400;
+    let error = memory.verify(&LIMITS).unwrap_err();
+    assert!(matches!(error, Error::LaunchLimit { needed: 16_400, limit: 16_384, .. }), "{error}");
+    let matmul = gpu_runtime::shader("matmul").unwrap();
+    assert_eq!(matmul.workgroup_bytes, 8192, "two tiles of 256 vectors");
     let groups = refusal(|program| program.launches[0].groups = [1, 65_536, 1]);
     assert!(matches!(groups, Error::LaunchLimit { needed: 65_536, limit: 65_535, .. }), "{groups}");
     let mut long = accumulate(100);

@@ -7,9 +7,10 @@ mod trace;
 
 pub use accuracy::{Accuracy, Arithmetic};
 pub use op::{
-    Backward, CpuCall, CpuInput, ElementwiseOp, GpuCall, GpuLaunch, GpuOperand, KernelOp, Op, OpKind, Precision, ViewOp,
+    Backward, CpuCall, CpuInput, ElementwiseOp, GpuCall, GpuLaunch, GpuOperand, GpuPiece, GpuView, GpuWindow, KernelOp,
+    Op, OpKind, Precision, ViewOp,
 };
-pub(crate) use op::{values_of, word, words};
+pub(crate) use op::{too_long, values_of, word, words};
 pub(crate) use trace::apply;
 pub use trace::{Trace, Value, extend, trace};
 

@@ -2,10 +2,12 @@
 
 use super::{Accuracy, Arithmetic, Value, ValueId};
 use crate::Error;
+use crate::tensor::window::{self, Axis, BindingLimit, Bound, View};
 use crate::tensor::{DType, Layout, TensorType};
 use cpu_reference::elementwise::BlockFunction;
 use gpu_runtime::{Kernel, Words};
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// Everything about one operator: shape rule, gradient rule, and how each backend computes it.
 pub trait Op: Debug + Send + Sync + 'static {
@@ -174,6 +176,41 @@ pub struct GpuOperand {
     pub layout: Layout,
     /// Its element type.
     pub dtype: DType,
+    /// What messages call the tensor.
+    pub label: String,
+    /// Bytes of the buffer.
+    pub buffer_bytes: u64,
+}
+
+/// Where an operand's elements lie along the axes of a launch's work.
+#[derive(Clone, Debug)]
+pub struct GpuView {
+    /// Which operand (inputs first, then outputs).
+    pub operand: usize,
+    /// Where in its buffer.
+    pub view: View,
+}
+
+/// A part of a launch's work that one launch can do, see [`GpuCall::cut`].
+#[derive(Clone, Debug)]
+pub struct GpuPiece {
+    /// Where it begins along each axis of the work.
+    pub starts: Vec<usize>,
+    /// Its size along each axis.
+    pub sizes: Vec<usize>,
+    /// For each view where its first element lies, counted from the beginning of its window.
+    pub offsets: Vec<u32>,
+    /// What to bind for each view.
+    pub windows: Vec<GpuWindow>,
+}
+
+/// What one binding of a launch shows.
+#[derive(Clone, Debug)]
+pub struct GpuWindow {
+    /// Which operand (inputs first, then outputs).
+    pub operand: usize,
+    /// Which elements of its buffer; `None` for all.
+    pub elements: Option<Range<usize>>,
 }
 
 /// One launch that an operator asks for. Bindings are numbers into inputs, then outputs.
@@ -181,8 +218,8 @@ pub struct GpuOperand {
 pub struct GpuLaunch {
     /// The kernel, specialised.
     pub kernel: Kernel,
-    /// For each storage binding: which operand (inputs first, then outputs).
-    pub operands: Vec<usize>,
+    /// What each storage binding shows.
+    pub windows: Vec<GpuWindow>,
     /// The packed parameter block.
     pub parameters: Vec<u8>,
     /// The grid in workgroups.
@@ -193,6 +230,10 @@ pub struct GpuLaunch {
 
 /// What a kernel operator works on when it lowers itself for a GPU.
 pub struct GpuCall {
+    /// What messages call the operator: `scope/op#node`.
+    pub label: String,
+    /// What one binding may show.
+    pub limit: BindingLimit,
     /// The inputs.
     pub inputs: Vec<GpuOperand>,
     /// The contiguous outputs.
@@ -211,13 +252,61 @@ impl GpuCall {
         name: &str,
         constants: &[(&str, u32)],
         parameters: &[(&str, Words<'_>)],
-        operands: &[usize],
+        windows: &[GpuWindow],
         groups: [u32; 3],
     ) -> Result<(), Error> {
         let kernel = gpu_runtime::shader(name)?.specialise(constants)?;
         let parameters = kernel.pack(parameters)?;
-        self.launches.push(GpuLaunch { kernel, operands: operands.to_vec(), parameters, groups, iterations: 0 });
+        self.launches.push(GpuLaunch { kernel, windows: windows.to_vec(), parameters, groups, iterations: 0 });
         Ok(())
+    }
+
+    /// An operand that begins where its layout says, with these strides along the axes of the work.
+    pub fn view(&self, operand: usize, strides: impl Into<Vec<usize>>) -> GpuView {
+        let offset = self.operand(operand).layout.offset;
+        GpuView { operand, view: View { offset, strides: strides.into() } }
+    }
+
+    fn operand(&self, operand: usize) -> &GpuOperand {
+        self.inputs.get(operand).unwrap_or_else(|| &self.outputs[operand - self.inputs.len()])
+    }
+
+    /// Whether some operand's buffer is larger than what one binding may show.
+    pub fn is_large(&self) -> bool {
+        self.inputs.iter().chain(&self.outputs).any(|operand| operand.buffer_bytes > self.limit.bytes)
+    }
+
+    /// Cuts work over the given axes into pieces whose windows fit what one binding may show: one piece, with whole
+    /// buffers, unless a buffer is larger. `views` stand in the order of the kernel's bindings.
+    ///
+    /// Of two pieces that differ along one axis only, the lower comes first: what the first leaves in an output, the
+    /// next can go on from.
+    ///
+    /// # Errors
+    /// If an operand cannot be cut so far: an error for the user that names it.
+    pub fn cut(&self, axes: &[Axis], views: &[GpuView]) -> Result<Vec<GpuPiece>, Error> {
+        let bound = |view: &GpuView| {
+            let operand = self.operand(view.operand);
+            let (element_bytes, buffer_bytes) = (operand.dtype.bytes(), operand.buffer_bytes);
+            Bound { views: vec![view.view.clone()], element_bytes, buffer_bytes }
+        };
+        let bounds: Vec<Bound> = views.iter().map(bound).collect();
+        let pieces = window::cut(axes, &bounds, self.limit).map_err(|window::TooLong { bound, bytes }| {
+            too_long(&self.label, &self.operand(views[bound].operand).label, bytes, self.limit)
+        })?;
+        let mut cut = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let mut offsets = Vec::with_capacity(views.len());
+            for (bound, view) in views.iter().enumerate() {
+                let start = view.view.offset + window::dot(&piece.starts, &view.view.strides);
+                let skipped = piece.windows[bound].as_ref().map_or(0, |window| window.start);
+                offsets.push(word(start - skipped, "an offset")?);
+            }
+            let windows = views.iter().zip(piece.windows);
+            let windows = windows.map(|(view, elements)| GpuWindow { operand: view.operand, elements }).collect();
+            cut.push(GpuPiece { starts: piece.starts, sizes: piece.sizes, offsets, windows });
+        }
+        Ok(cut)
     }
 
     /// Says how many loop iterations the busiest invocation of the last launch runs at most: some software drivers
@@ -227,6 +316,20 @@ impl GpuCall {
             launch.iterations = iterations as u64;
         }
     }
+}
+
+/// The error that `operation` needs more of a tensor at once than one binding shows, however it is cut.
+pub(crate) fn too_long(operation: &str, tensor: &str, bytes: u64, limit: BindingLimit) -> Error {
+    Error::Gpu(gpu_runtime::Error::TooLarge {
+        label: tensor.to_string(),
+        bytes,
+        limit: limit.bytes,
+        what: "the largest storage binding",
+        remedy: format!(
+            "{operation} needs them at once and cannot be cut further: use a smaller tensor, a device with larger \
+             bindings (see `wgrad devices`), or the CPU"
+        ),
+    })
 }
 
 /// A number that a shader's `u32` parameter can hold, or an error that says what was too large.

@@ -1,10 +1,13 @@
 //! Cross-entropy of logits against class indices, row by row, and its gradient.
 
 use crate::Error;
-use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::graph::{
+    Accuracy, Arithmetic, Backward, CpuCall, GpuCall, GpuView, KernelOp, Op, OpKind, Value, apply, word,
+};
 use crate::ops::accuracy;
 use crate::ops::samples::{Samples, tensor, whole};
 use crate::ops::support::{for_precision, one, row_groups};
+use crate::tensor::window::Axis;
 use crate::tensor::{DType, Shape, TensorType};
 
 /// The operators of this family.
@@ -52,19 +55,19 @@ impl Op for CrossEntropy {
     }
 }
 
-/// The parameters that both shaders share.
-fn launch(call: &mut GpuCall, name: &str, operands: &[usize]) -> Result<(), Error> {
-    let logits = call.inputs[0].layout.clone();
-    let rows = word(logits.shape[0], "the number of rows")?;
-    let columns = word(logits.shape[1], "the number of classes")?;
-    let offsets: Result<Vec<u32>, Error> =
-        call.inputs.iter().map(|input| word(input.layout.offset, "an offset")).collect();
-    let offsets = offsets?;
-    let names = ["logits_offset", "targets_offset", "dloss_offset"];
-    let mut parameters = vec![("rows", rows.into()), ("columns", columns.into()), ("output_offset", 0_u32.into())];
-    parameters.extend(names.iter().zip(&offsets).map(|(&name, &offset)| (name, offset.into())));
-    call.launch(name, &[], &parameters, operands, row_groups(logits.shape[0])?)?;
-    call.loops(3 * logits.shape[1].div_ceil(256) + 16);
+/// The launches of either shader: the first view is of the logits, the last of the output.
+fn launch(call: &mut GpuCall, name: &str, views: &[GpuView]) -> Result<(), Error> {
+    let (rows, classes) = (call.inputs[0].layout.shape[0], call.inputs[0].layout.shape[1]);
+    let columns = word(classes, "the number of classes")?;
+    for piece in call.cut(&[Axis::any(rows), Axis::whole(classes)], views)? {
+        let rows = piece.sizes[0];
+        let mut parameters = vec![("rows", word(rows, "the number of rows")?.into()), ("columns", columns.into())];
+        let names = ["logits_offset", "targets_offset", "dloss_offset"];
+        parameters.extend(names[..views.len() - 1].iter().zip(&piece.offsets).map(|(&name, &at)| (name, at.into())));
+        parameters.push(("output_offset", piece.offsets[views.len() - 1].into()));
+        call.launch(name, &[], &parameters, &piece.windows, row_groups(rows)?)?;
+        call.loops(3 * classes.div_ceil(256) + 16);
+    }
     Ok(())
 }
 
@@ -80,7 +83,9 @@ impl KernelOp for CrossEntropy {
     }
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
-        launch(call, "cross_entropy", &[0, 1, 2])
+        let classes = call.inputs[0].layout.shape[1];
+        let views = [call.view(0, [classes, 1]), call.view(1, [1, 0]), call.view(2, [1, 0])];
+        launch(call, "cross_entropy", &views)
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -138,7 +143,9 @@ impl KernelOp for CrossEntropyGradient {
     }
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
-        launch(call, "cross_entropy_gradient", &[0, 1, 2, 3])
+        let by_rows = [call.inputs[0].layout.shape[1], 1];
+        let views = [call.view(0, by_rows), call.view(1, [1, 0]), call.view(2, [1, 0]), call.view(3, by_rows)];
+        launch(call, "cross_entropy_gradient", &views)
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {

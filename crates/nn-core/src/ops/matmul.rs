@@ -4,7 +4,8 @@ use crate::Error;
 use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word, words};
 use crate::ops::samples::{Samples, tensor};
 use crate::ops::support::{for_precision, one};
-use crate::tensor::{DType, Layout, TensorType};
+use crate::tensor::window::Axis;
+use crate::tensor::{DType, Layout, Shape, TensorType};
 use cpu_reference::Matrix;
 
 /// The operators of this family.
@@ -15,6 +16,9 @@ const BATCH_DIMENSIONS: usize = 4;
 
 /// Rows and columns of the result that one workgroup computes.
 const TILE: usize = 64;
+
+/// Steps along the depth that a workgroup takes at once.
+const DEPTH: usize = 16;
 
 /// `(batch…, m, k) · (batch…, k, n)`, with equal batch dimensions.
 #[derive(Debug)]
@@ -115,41 +119,60 @@ impl KernelOp for Matmul {
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
         let product = Product::of(&call.inputs[0].layout, &call.inputs[1].layout);
         let [m, k, n] = product.sizes;
-        let batch: usize = product.batch_sizes.iter().product();
         if product.batch_sizes.len() > BATCH_DIMENSIONS {
             let message =
                 format!("a matrix product with batch dimensions {:?} cannot be addressed", product.batch_sizes);
             return Err(Error::Usage(format!("{message}; merge some of them with reshape")));
         }
-        let mut batch_sizes = product.batch_sizes.clone();
-        batch_sizes.resize(BATCH_DIMENSIONS, 1);
-        // Batches beyond what one grid dimension holds are looped over in the shader.
-        let planes = word(batch.min(65_535), "the number of matrices")?;
-        let groups = [word(n.div_ceil(TILE), "the width")?, word(m.div_ceil(TILE), "the height")?, planes];
+        let dimensions = product.batch_sizes.len();
+        let sizes: Vec<usize> = product.batch_sizes.iter().copied().chain([m, n]).collect();
+        let output = Layout::contiguous(&Shape::from(sizes)).strides;
+        let along = |side: usize, last: [usize; 3]| [&product.batch_strides[side][..], &last[..]].concat();
+        let views = [
+            call.view(0, along(0, [product.row_strides[0], 0, product.column_strides[0]])),
+            call.view(1, along(1, [0, product.column_strides[1], product.row_strides[1]])),
+            call.view(2, [&output[..], &[0][..]].concat()),
+        ];
+        // Pieces along the depth add to what the one before left, in the same order as in one launch.
+        let mut axes: Vec<Axis> = product.batch_sizes.iter().map(|&size| Axis::any(size)).collect();
+        axes.extend([Axis::in_steps(m, TILE), Axis::in_steps(n, TILE), Axis::in_steps(k, DEPTH)]);
         let stride = |numbers: &[usize]| words(numbers, "a stride");
-        call.launch(
-            "matmul",
-            &[],
-            &[
-                ("m", word(m, "a size")?.into()),
-                ("n", word(n, "a size")?.into()),
-                ("k", word(k, "a size")?.into()),
-                ("batch", word(batch, "the number of matrices")?.into()),
-                ("batch_sizes", (&words(&batch_sizes, "a size")?[..]).into()),
-                ("left_batch_strides", (&stride(&product.batch_strides[0])?[..]).into()),
-                ("right_batch_strides", (&stride(&product.batch_strides[1])?[..]).into()),
-                ("left_row_stride", word(product.row_strides[0], "a stride")?.into()),
-                ("left_column_stride", word(product.column_strides[0], "a stride")?.into()),
-                ("right_row_stride", word(product.row_strides[1], "a stride")?.into()),
-                ("right_column_stride", word(product.column_strides[1], "a stride")?.into()),
-                ("left_offset", word(product.offsets[0], "an offset")?.into()),
-                ("right_offset", word(product.offsets[1], "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1, 2],
-            groups,
-        )?;
-        call.loops(k.next_multiple_of(16) * batch.div_ceil(65_535));
+        for piece in call.cut(&axes, &views)? {
+            let (batch_sizes, rest) = piece.sizes.split_at(dimensions);
+            let (m, n, k) = (rest[0], rest[1], rest[2]);
+            let batch: usize = batch_sizes.iter().product();
+            let mut batch_sizes = batch_sizes.to_vec();
+            batch_sizes.resize(BATCH_DIMENSIONS, 1);
+            // Batches beyond what one grid dimension holds are looped over in the shader.
+            let planes = word(batch.min(65_535), "the number of matrices")?;
+            let groups = [word(n.div_ceil(TILE), "the width")?, word(m.div_ceil(TILE), "the height")?, planes];
+            let goes_on: &[(&str, u32)] = if piece.starts[dimensions + 2] > 0 { &[("CONTINUE", 1)] } else { &[] };
+            call.launch(
+                "matmul",
+                goes_on,
+                &[
+                    ("m", word(m, "a size")?.into()),
+                    ("n", word(n, "a size")?.into()),
+                    ("k", word(k, "a size")?.into()),
+                    ("batch", word(batch, "the number of matrices")?.into()),
+                    ("batch_sizes", (&words(&batch_sizes, "a size")?[..]).into()),
+                    ("left_batch_strides", (&stride(&product.batch_strides[0])?[..]).into()),
+                    ("right_batch_strides", (&stride(&product.batch_strides[1])?[..]).into()),
+                    ("output_batch_strides", (&stride(&output[..dimensions])?[..]).into()),
+                    ("left_row_stride", word(product.row_strides[0], "a stride")?.into()),
+                    ("left_column_stride", word(product.column_strides[0], "a stride")?.into()),
+                    ("right_row_stride", word(product.row_strides[1], "a stride")?.into()),
+                    ("right_column_stride", word(product.column_strides[1], "a stride")?.into()),
+                    ("output_row_stride", word(output[dimensions], "a stride")?.into()),
+                    ("left_offset", piece.offsets[0].into()),
+                    ("right_offset", piece.offsets[1].into()),
+                    ("output_offset", piece.offsets[2].into()),
+                ],
+                &piece.windows,
+                groups,
+            )?;
+            call.loops(k.next_multiple_of(DEPTH) * batch.div_ceil(65_535));
+        }
         Ok(())
     }
 

@@ -5,11 +5,15 @@ use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, O
 use crate::ops::accuracy::double_sum;
 use crate::ops::samples::{Samples, tensor};
 use crate::ops::support::{check_axes, for_precision, one, row_groups};
+use crate::tensor::window::Axis;
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use cpu_reference::{Extreme, Reduction, Strided};
 
 /// The operators of this family.
 pub(super) const NAMES: &[&str] = &["sum", "mean", "sum_of_squares", "max", "min", "argmax", "argmin"];
+
+/// Elements that an invocation adds up before they join the total; cuts fall between two such groups.
+const GROUP: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -27,29 +31,38 @@ struct Reduce {
     axes: Vec<usize>,
 }
 
-/// The kept and the reduced dimensions of a view, each merged where they are evenly spaced.
+/// The kept and the reduced dimensions of views of one shape, each merged where all are evenly spaced: their sizes, and
+/// each view's strides.
 struct Split {
-    kept: (Vec<usize>, Vec<usize>),
-    reduced: (Vec<usize>, Vec<usize>),
+    kept: (Vec<usize>, Vec<Vec<usize>>),
+    reduced: (Vec<usize>, Vec<Vec<usize>>),
 }
 
-fn split(layout: &Layout, axes: &[usize]) -> Split {
+fn split(shape: &[usize], views: &[&[usize]], axes: &[usize]) -> Split {
     let part = |wanted: bool| {
-        let chosen: Vec<usize> = (0..layout.shape.rank()).filter(|axis| axes.contains(axis) == wanted).collect();
-        let view = Layout {
-            shape: chosen.iter().map(|&axis| layout.shape[axis]).collect::<Vec<_>>().into(),
-            strides: chosen.iter().map(|&axis| layout.strides[axis]).collect(),
-            offset: 0,
+        let chosen: Vec<usize> = (0..shape.len()).filter(|axis| axes.contains(axis) == wanted).collect();
+        let sizes: Shape = chosen.iter().map(|&axis| shape[axis]).collect::<Vec<_>>().into();
+        let view = |strides: &&[usize]| {
+            let strides = chosen.iter().map(|&axis| strides[axis]).collect();
+            Layout { shape: sizes.clone(), strides, offset: 0 }
         };
-        let (mut sizes, mut strides) = Layout::collapse(&[&view], &view.shape);
+        let views: Vec<Layout> = views.iter().map(view).collect();
+        let (mut sizes, mut strides) = Layout::collapse(&views.iter().collect::<Vec<_>>(), &sizes);
         if sizes.is_empty() {
             // The shaders count at least one dimension.
             sizes.push(1);
-            strides[0].push(0);
+            strides.iter_mut().for_each(|strides| strides.push(0));
         }
-        (sizes, strides.remove(0))
+        (sizes, strides)
     };
     Split { kept: part(false), reduced: part(true) }
+}
+
+/// The strides of a reduction's output along the axes of its input: 0 along those that it lacks.
+fn output_strides(shape: &Shape, axes: &[usize]) -> Vec<usize> {
+    let mut strides = Layout::contiguous(&shape.keep(axes)).strides;
+    axes.iter().for_each(|&axis| strides[axis] = 0);
+    strides
 }
 
 impl Reduce {
@@ -132,15 +145,15 @@ impl KernelOp for Reduce {
 
     fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
         let layout = call.inputs[0].layout;
-        let Split { kept, reduced } = split(layout, &self.axes);
+        let Split { kept, reduced } = split(&layout.shape, &[&layout.strides], &self.axes);
         let operation = match self.kind {
             Kind::Sum | Kind::Mean => Reduction::Sum,
             Kind::SumOfSquares => Reduction::SumOfSquares,
             Kind::Max => Reduction::Maximum,
             Kind::Min => Reduction::Minimum,
         };
-        let kept = Strided { sizes: &kept.0, strides: &kept.1, offset: layout.offset };
-        let reduced = Strided { sizes: &reduced.0, strides: &reduced.1, offset: 0 };
+        let kept = Strided { sizes: &kept.0, strides: &kept.1[0], offset: layout.offset };
+        let reduced = Strided { sizes: &reduced.0, strides: &reduced.1[0], offset: 0 };
         for_precision!(call.precision, T => {
             let input = call.inputs[0].buffer::<T>();
             cpu_reference::reduce(operation, input, kept, reduced, self.scale(&layout.shape), call.output::<T>(0));
@@ -150,9 +163,8 @@ impl KernelOp for Reduce {
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
         let layout = call.inputs[0].layout.clone();
-        let Split { kept, reduced } = split(&layout, &self.axes);
-        let outputs: usize = kept.0.iter().product();
-        let count: usize = reduced.0.iter().product();
+        let shape = &layout.shape;
+        let output = output_strides(shape, &self.axes);
         let operation = match self.kind {
             Kind::Sum | Kind::Mean => 0,
             Kind::Max => 1,
@@ -160,32 +172,50 @@ impl KernelOp for Reduce {
             Kind::SumOfSquares => 3,
         };
         // A lone invocation per output reads neighbours' addresses together when outputs lie side by side.
-        let side_by_side = kept.1.last() == Some(&1) && outputs >= 64;
-        let (shader, groups) = if count <= 32 || (side_by_side && count <= 4096) {
-            ("reduce_invocation", row_groups(outputs.div_ceil(64))?)
-        } else {
-            ("reduce_workgroup", row_groups(outputs)?)
+        let whole = split(shape, &[&layout.strides, &output], &self.axes);
+        let (outputs, count): (usize, usize) = (whole.kept.0.iter().product(), whole.reduced.0.iter().product());
+        let side_by_side = whole.kept.1[0].last() == Some(&1) && outputs >= 64;
+        let alone = count <= 32 || (side_by_side && count <= 4096);
+        let axis = |axis: usize| match self.axes.contains(&axis) {
+            true => Axis::in_steps(shape[axis], GROUP),
+            false => Axis::any(shape[axis]),
         };
-        call.launch(
-            shader,
-            &[("OPERATION", operation)],
-            &[
-                ("kept_count", word(outputs, "the number of outputs")?.into()),
-                ("reduced_count", word(count, "the number of reduced elements")?.into()),
-                ("kept_rank", word(kept.0.len(), "the rank")?.into()),
-                ("reduced_rank", word(reduced.0.len(), "the rank")?.into()),
-                ("kept_sizes", (&words(&kept.0, "a size")?[..]).into()),
-                ("kept_strides", (&words(&kept.1, "a stride")?[..]).into()),
-                ("reduced_sizes", (&words(&reduced.0, "a size")?[..]).into()),
-                ("reduced_strides", (&words(&reduced.1, "a stride")?[..]).into()),
-                ("input_offset", word(layout.offset, "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-                ("scale", (self.scale(&layout.shape) as f32).into()),
-            ],
-            &[0, 1],
-            groups,
-        )?;
-        call.loops(if shader == "reduce_invocation" { count + count.div_ceil(64) } else { count.div_ceil(256) + 8 });
+        let axes: Vec<Axis> = (0..shape.rank()).map(axis).collect();
+        let views = [call.view(0, layout.strides.clone()), call.view(1, output.clone())];
+        for piece in call.cut(&axes, &views)? {
+            let Split { kept, reduced } = split(&piece.sizes, &[&layout.strides, &output], &self.axes);
+            let (outputs, count): (usize, usize) = (kept.0.iter().product(), reduced.0.iter().product());
+            // A piece goes on from what the one before left; the last one scales.
+            let first = self.axes.iter().all(|&axis| piece.starts[axis] == 0);
+            let last = self.axes.iter().all(|&axis| piece.starts[axis] + piece.sizes[axis] == shape[axis]);
+            let scale = if last { self.scale(shape) as f32 } else { 1.0 };
+            let (shader, groups) = match alone {
+                true => ("reduce_invocation", row_groups(outputs.div_ceil(64))?),
+                false => ("reduce_workgroup", row_groups(outputs)?),
+            };
+            let constants = [("OPERATION", operation), ("CONTINUE", 1)];
+            call.launch(
+                shader,
+                if first { &constants[..1] } else { &constants },
+                &[
+                    ("kept_count", word(outputs, "the number of outputs")?.into()),
+                    ("reduced_count", word(count, "the number of reduced elements")?.into()),
+                    ("kept_rank", word(kept.0.len(), "the rank")?.into()),
+                    ("reduced_rank", word(reduced.0.len(), "the rank")?.into()),
+                    ("kept_sizes", (&words(&kept.0, "a size")?[..]).into()),
+                    ("kept_strides", (&words(&kept.1[0], "a stride")?[..]).into()),
+                    ("output_strides", (&words(&kept.1[1], "a stride")?[..]).into()),
+                    ("reduced_sizes", (&words(&reduced.0, "a size")?[..]).into()),
+                    ("reduced_strides", (&words(&reduced.1[0], "a stride")?[..]).into()),
+                    ("input_offset", piece.offsets[0].into()),
+                    ("output_offset", piece.offsets[1].into()),
+                    ("scale", scale.into()),
+                ],
+                &piece.windows,
+                groups,
+            )?;
+            call.loops(if alone { count + count.div_ceil(GROUP) } else { count.div_ceil(256) + 8 });
+        }
         Ok(())
     }
 
@@ -250,8 +280,8 @@ impl KernelOp for ArgReduce {
 
     fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
         let layout = call.inputs[0].layout;
-        let (sizes, strides) = split(layout, &[self.axis]).kept;
-        let kept = Strided { sizes: &sizes, strides: &strides, offset: layout.offset };
+        let (sizes, strides) = split(&layout.shape, &[&layout.strides], &[self.axis]).kept;
+        let kept = Strided { sizes: &sizes, strides: &strides[0], offset: layout.offset };
         let extreme = if self.largest { Extreme::Maximum } else { Extreme::Minimum };
         let (size, stride) = (layout.shape[self.axis], layout.strides[self.axis]);
         for_precision!(call.precision, T => {
@@ -263,25 +293,33 @@ impl KernelOp for ArgReduce {
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
         let layout = call.inputs[0].layout.clone();
-        let (sizes, strides) = split(&layout, &[self.axis]).kept;
-        let outputs: usize = sizes.iter().product();
-        call.launch(
-            "arg_reduce",
-            &[("OPERATION", if self.largest { 1 } else { 2 })],
-            &[
-                ("kept_count", word(outputs, "the number of outputs")?.into()),
-                ("reduced_size", word(layout.shape[self.axis], "the number of reduced elements")?.into()),
-                ("kept_rank", word(sizes.len(), "the rank")?.into()),
-                ("kept_sizes", (&words(&sizes, "a size")?[..]).into()),
-                ("kept_strides", (&words(&strides, "a stride")?[..]).into()),
-                ("reduced_stride", word(layout.strides[self.axis], "a stride")?.into()),
-                ("input_offset", word(layout.offset, "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1],
-            row_groups(outputs)?,
-        )?;
-        call.loops(layout.shape[self.axis].div_ceil(256) + 8);
+        let shape = &layout.shape;
+        let output = output_strides(shape, &[self.axis]);
+        let axis = |axis: usize| if axis == self.axis { Axis::whole(shape[axis]) } else { Axis::any(shape[axis]) };
+        let axes: Vec<Axis> = (0..shape.rank()).map(axis).collect();
+        let views = [call.view(0, layout.strides.clone()), call.view(1, output.clone())];
+        for piece in call.cut(&axes, &views)? {
+            let (sizes, strides) = split(&piece.sizes, &[&layout.strides, &output], &[self.axis]).kept;
+            let outputs: usize = sizes.iter().product();
+            call.launch(
+                "arg_reduce",
+                &[("OPERATION", if self.largest { 1 } else { 2 })],
+                &[
+                    ("kept_count", word(outputs, "the number of outputs")?.into()),
+                    ("reduced_size", word(shape[self.axis], "the number of reduced elements")?.into()),
+                    ("kept_rank", word(sizes.len(), "the rank")?.into()),
+                    ("kept_sizes", (&words(&sizes, "a size")?[..]).into()),
+                    ("kept_strides", (&words(&strides[0], "a stride")?[..]).into()),
+                    ("output_strides", (&words(&strides[1], "a stride")?[..]).into()),
+                    ("reduced_stride", word(layout.strides[self.axis], "a stride")?.into()),
+                    ("input_offset", piece.offsets[0].into()),
+                    ("output_offset", piece.offsets[1].into()),
+                ],
+                &piece.windows,
+                row_groups(outputs)?,
+            )?;
+            call.loops(shape[self.axis].div_ceil(256) + 8);
+        }
         Ok(())
     }
 

@@ -4,10 +4,14 @@ use crate::Error;
 use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
 use crate::ops::samples::{Samples, whole};
 use crate::ops::support::{flat_groups, for_precision, one};
+use crate::tensor::window::Axis;
 use crate::tensor::{DType, Shape, TensorType};
 
 /// The operators of this family.
 pub(super) const NAMES: &[&str] = &["gather_rows", "scatter_add_rows"];
+
+/// Indices that a workgroup of the sum of rows looks at together.
+const TILE: usize = 256;
 
 /// `(vocabulary, width)` table and `(count)` indices → `(count, width)`.
 #[derive(Debug)]
@@ -56,22 +60,28 @@ impl KernelOp for GatherRows {
     }
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
-        let (table, indices) = (call.inputs[0].layout.clone(), call.inputs[1].layout.clone());
-        let count = indices.shape[0];
-        call.launch(
-            "gather_rows",
-            &[],
-            &[
-                ("count", word(count, "the number of indices")?.into()),
-                ("vocabulary", word(table.shape[0], "the number of rows")?.into()),
-                ("width", word(table.shape[1], "the width")?.into()),
-                ("table_offset", word(table.offset, "an offset")?.into()),
-                ("indices_offset", word(indices.offset, "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1, 2],
-            flat_groups(count * table.shape[1])?,
-        )
+        let (vocabulary, width) = (call.inputs[0].layout.shape[0], call.inputs[0].layout.shape[1]);
+        let axes = [Axis::any(vocabulary), Axis::any(call.inputs[1].layout.shape[0]), Axis::whole(width)];
+        let views = [call.view(0, [width, 0, 1]), call.view(1, [0, 1, 0]), call.view(2, [0, width, 1])];
+        for piece in call.cut(&axes, &views)? {
+            let (vocabulary, count) = (piece.sizes[0], piece.sizes[1]);
+            call.launch(
+                "gather_rows",
+                &[],
+                &[
+                    ("count", word(count, "the number of indices")?.into()),
+                    ("vocabulary", word(vocabulary, "the number of rows")?.into()),
+                    ("first_row", word(piece.starts[0], "a row")?.into()),
+                    ("width", word(width, "the width")?.into()),
+                    ("table_offset", piece.offsets[0].into()),
+                    ("indices_offset", piece.offsets[1].into()),
+                    ("output_offset", piece.offsets[2].into()),
+                ],
+                &piece.windows,
+                flat_groups(count * width)?,
+            )?;
+        }
+        Ok(())
     }
 
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -123,24 +133,31 @@ impl KernelOp for ScatterAddRows {
     }
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
-        let (rows, indices) = (call.inputs[0].layout.clone(), call.inputs[1].layout.clone());
-        let width = rows.shape[1];
-        call.launch(
-            "scatter_add_rows",
-            &[],
-            &[
-                ("count", word(rows.shape[0], "the number of indices")?.into()),
-                ("vocabulary", word(self.vocabulary, "the number of rows")?.into()),
-                ("width", word(width, "the width")?.into()),
-                ("dy_offset", word(rows.offset, "an offset")?.into()),
-                ("indices_offset", word(indices.offset, "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1, 2],
-            flat_groups((self.vocabulary * width).div_ceil(4))?,
-        )?;
-        // If every index is the same.
-        call.loops(rows.shape[0].div_ceil(28) + 5 * rows.shape[0]);
+        let (count, width) = (call.inputs[0].layout.shape[0], call.inputs[0].layout.shape[1]);
+        let axes = [Axis::any(self.vocabulary), Axis::in_steps(count, TILE), Axis::whole(width)];
+        let views = [call.view(0, [0, width, 1]), call.view(1, [0, 1, 0]), call.view(2, [width, 0, 1])];
+        for piece in call.cut(&axes, &views)? {
+            let (vocabulary, count) = (piece.sizes[0], piece.sizes[1]);
+            // Later indices add to what the ones before left.
+            let goes_on: &[(&str, u32)] = if piece.starts[1] > 0 { &[("CONTINUE", 1)] } else { &[] };
+            call.launch(
+                "scatter_add_rows",
+                goes_on,
+                &[
+                    ("count", word(count, "the number of indices")?.into()),
+                    ("vocabulary", word(vocabulary, "the number of rows")?.into()),
+                    ("first_row", word(piece.starts[0], "a row")?.into()),
+                    ("width", word(width, "the width")?.into()),
+                    ("dy_offset", piece.offsets[0].into()),
+                    ("indices_offset", piece.offsets[1].into()),
+                    ("output_offset", piece.offsets[2].into()),
+                ],
+                &piece.windows,
+                flat_groups((vocabulary * width).div_ceil(4))?,
+            )?;
+            // If every index is the same.
+            call.loops(count.div_ceil(28) + 5 * count);
+        }
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! Operators that move elements without computing: views (reshape, permute, broadcast, slice), concat and pad.
 
 use crate::Error;
-use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, ViewOp, apply};
+use crate::graph::{
+    Accuracy, Arithmetic, Backward, CpuCall, GpuCall, GpuView, GpuWindow, KernelOp, Op, OpKind, Value, ViewOp, apply,
+};
 use crate::graph::{word, words};
 use crate::ops::samples::Samples;
 use crate::ops::support::{flat_groups, one, strided};
+use crate::tensor::window::{Axis, View};
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use std::sync::Arc;
 
@@ -273,25 +276,7 @@ impl KernelOp for Concat {
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
         let output = call.outputs[0].layout.shape.clone();
         let parts = self.parts(call.inputs.iter().map(|input| &input.layout.shape), &output);
-        for (index, (input, part)) in call.inputs.clone().iter().zip(&parts).enumerate() {
-            let elements = part.shape.elements();
-            call.launch(
-                "copy",
-                &[],
-                &[
-                    ("count", word(elements, "the number of elements")?.into()),
-                    ("rank", word(part.shape.rank(), "the rank")?.into()),
-                    ("sizes", (&words(&part.shape, "a size")?[..]).into()),
-                    ("input_strides", (&words(&input.layout.strides, "a stride")?[..]).into()),
-                    ("output_strides", (&words(&part.strides, "a stride")?[..]).into()),
-                    ("input_offset", word(input.layout.offset, "an offset")?.into()),
-                    ("output_offset", word(part.offset, "an offset")?.into()),
-                ],
-                &[index, call.inputs.len()],
-                flat_groups(elements)?,
-            )?;
-        }
-        Ok(())
+        parts.iter().enumerate().try_for_each(|(input, part)| copy(call, input, part))
     }
 
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -303,11 +288,69 @@ impl KernelOp for Concat {
     }
 }
 
+/// The launches that copy input `input` to where `part` says in the output.
+fn copy(call: &mut GpuCall, input: usize, part: &Layout) -> Result<(), Error> {
+    let axes: Vec<Axis> = part.shape.iter().map(|&size| Axis::any(size)).collect();
+    let from = call.view(input, call.inputs[input].layout.strides.clone());
+    let to = View { offset: part.offset, strides: part.strides.clone() };
+    let views = [from, GpuView { operand: call.inputs.len(), view: to }];
+    for piece in call.cut(&axes, &views)? {
+        let elements: usize = piece.sizes.iter().product();
+        call.launch(
+            "copy",
+            &[],
+            &[
+                ("count", word(elements, "the number of elements")?.into()),
+                ("rank", word(part.shape.rank(), "the rank")?.into()),
+                ("sizes", (&words(&piece.sizes, "a size")?[..]).into()),
+                ("input_strides", (&words(&views[0].view.strides, "a stride")?[..]).into()),
+                ("output_strides", (&words(&part.strides, "a stride")?[..]).into()),
+                ("input_offset", piece.offsets[0].into()),
+                ("output_offset", piece.offsets[1].into()),
+            ],
+            &piece.windows,
+            flat_groups(elements)?,
+        )?;
+    }
+    Ok(())
+}
+
 /// Pad: `before` and `after` elements of one value around each dimension.
 #[derive(Debug)]
 struct Pad {
     around: Vec<(usize, usize)>,
     value: f32,
+}
+
+impl Pad {
+    /// One launch: `input`, with `before` elements before it along each dimension, and the value around it.
+    fn fill(
+        &self,
+        call: &mut GpuCall,
+        output: &Shape,
+        before: &[usize],
+        input: &Layout,
+        offsets: [usize; 2],
+        windows: &[GpuWindow],
+    ) -> Result<(), Error> {
+        call.launch(
+            "pad",
+            &[],
+            &[
+                ("count", word(output.elements(), "the number of elements")?.into()),
+                ("rank", word(output.rank(), "the rank")?.into()),
+                ("output_sizes", (&words(output, "a size")?[..]).into()),
+                ("before", (&words(before, "a padding")?[..]).into()),
+                ("input_sizes", (&words(&input.shape, "a size")?[..]).into()),
+                ("input_strides", (&words(&input.strides, "a stride")?[..]).into()),
+                ("input_offset", word(offsets[0], "an offset")?.into()),
+                ("value", self.value.to_bits().into()),
+                ("output_offset", word(offsets[1], "an offset")?.into()),
+            ],
+            windows,
+            flat_groups(output.elements())?,
+        )
+    }
 }
 
 impl Op for Pad {
@@ -364,25 +407,21 @@ impl KernelOp for Pad {
     }
 
     fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
-        let (input, output) = (call.inputs[0].clone(), call.outputs[0].layout.shape.clone());
+        let output = call.outputs[0].layout.shape.clone();
         let before: Vec<usize> = self.around.iter().map(|(before, _)| *before).collect();
-        call.launch(
-            "pad",
-            &[],
-            &[
-                ("count", word(output.elements(), "the number of elements")?.into()),
-                ("rank", word(output.rank(), "the rank")?.into()),
-                ("output_sizes", (&words(&output, "a size")?[..]).into()),
-                ("before", (&words(&before, "a padding")?[..]).into()),
-                ("input_sizes", (&words(&input.layout.shape, "a size")?[..]).into()),
-                ("input_strides", (&words(&input.layout.strides, "a stride")?[..]).into()),
-                ("input_offset", word(input.layout.offset, "an offset")?.into()),
-                ("value", self.value.to_bits().into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1],
-            flat_groups(output.elements())?,
-        )
+        let input = call.inputs[0].layout.clone();
+        if !call.is_large() {
+            let windows = [0, 1].map(|operand| GpuWindow { operand, elements: None });
+            return self.fill(call, &output, &before, &input, [input.offset, 0], &windows);
+        }
+        // Filled piece by piece as if there were no input, and then the input is copied into it.
+        let nothing = Layout { shape: [0].into(), strides: vec![0], offset: 0 };
+        let views = [call.view(0, [0]), call.view(1, [1])];
+        for piece in call.cut(&[Axis::any(output.elements())], &views)? {
+            let [from, to] = [0, 1].map(|view| piece.offsets[view] as usize);
+            self.fill(call, &piece.sizes.clone().into(), &[0], &nothing, [from, to], &piece.windows)?;
+        }
+        copy(call, 0, &Layout::contiguous(&output).slice(&before, &input.shape))
     }
 
     fn flops(&self, _inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {

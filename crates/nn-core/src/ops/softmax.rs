@@ -5,6 +5,7 @@ use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, O
 use crate::ops::accuracy;
 use crate::ops::samples::{Samples, tensor};
 use crate::ops::support::{for_precision, one, row_groups};
+use crate::tensor::window::Axis;
 use crate::tensor::{DType, TensorType};
 
 /// The operators of this family.
@@ -60,19 +61,24 @@ impl KernelOp for Softmax {
         let layout = call.inputs[0].layout.clone();
         let columns = layout.shape.last().copied().unwrap_or(1);
         let rows = layout.shape.elements() / columns;
-        call.launch(
-            self.name(),
-            &[],
-            &[
-                ("rows", word(rows, "the number of rows")?.into()),
-                ("columns", word(columns, "the number of columns")?.into()),
-                ("input_offset", word(layout.offset, "an offset")?.into()),
-                ("output_offset", 0_u32.into()),
-            ],
-            &[0, 1],
-            row_groups(rows)?,
-        )?;
-        call.loops(3 * columns.div_ceil(256) + 16);
+        let by_rows = [columns, 1];
+        let views = [call.view(0, by_rows), call.view(1, by_rows)];
+        for piece in call.cut(&[Axis::any(rows), Axis::whole(columns)], &views)? {
+            let rows = piece.sizes[0];
+            call.launch(
+                self.name(),
+                &[],
+                &[
+                    ("rows", word(rows, "the number of rows")?.into()),
+                    ("columns", word(columns, "the number of columns")?.into()),
+                    ("input_offset", piece.offsets[0].into()),
+                    ("output_offset", piece.offsets[1].into()),
+                ],
+                &piece.windows,
+                row_groups(rows)?,
+            )?;
+            call.loops(3 * columns.div_ceil(256) + 16);
+        }
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! WGSL for fused groups: one invocation computes one element of every member.
 
+use super::bindings::{Bindings, Entry, Memory, bind};
 use crate::Error;
 use crate::graph::{Graph, OpKind, word, words};
-use crate::schedule::{Fused, Launch, Operand, Place, Source};
+use crate::schedule::{Fused, Launch, Source};
+use crate::tensor::window::{Piece, dot};
 use crate::tensor::{DType, Layout};
 use gpu_runtime::{Binding, BindingKind, Field, Kernel, Words};
 use std::borrow::Cow;
@@ -11,11 +13,11 @@ use std::fmt::Write;
 /// Invocations of one workgroup.
 pub(crate) const WIDTH: usize = 256;
 
-/// A generated kernel, the buffers of its storage bindings, and its parameter block.
+/// A generated kernel with the bindings it has, and the parameter block and elements of each piece.
 pub(crate) struct Generated {
     pub(crate) kernel: Kernel,
-    pub(crate) places: Vec<Place>,
-    pub(crate) parameters: Vec<u8>,
+    pub(crate) bindings: Bindings,
+    pub(crate) pieces: Vec<(Vec<u8>, usize)>,
 }
 
 /// How an input's element is found from the element's number.
@@ -30,22 +32,41 @@ enum Access {
     Strided(usize),
 }
 
+/// A parameter of one word, by what it says of a piece.
+enum Scalar {
+    /// How many elements it has.
+    Count,
+    /// The number of its first element in the whole shape.
+    Base,
+    /// Where, in the window of a binding, the element lies that is at this place of the buffer, or so many strides of
+    /// the piece's beginning after it.
+    Place { binding: usize, place: usize, strides: Vec<usize> },
+}
+
+/// A parameter of eight words.
+enum Array {
+    /// The sizes of the piece.
+    Sizes,
+    /// These numbers.
+    Strides(Vec<usize>),
+}
+
 /// Parameter fields while they are collected: arrays of eight words first, then single words.
 #[derive(Default)]
 struct Block {
-    arrays: Vec<(String, Vec<u32>)>,
-    scalars: Vec<(String, u32)>,
+    arrays: Vec<(String, Array)>,
+    scalars: Vec<(String, Scalar)>,
 }
 
 impl Block {
     fn fields(&self) -> Vec<Field> {
-        let array = |(place, (name, _)): (usize, &(String, Vec<u32>))| Field {
+        let array = |(place, (name, _)): (usize, &(String, Array))| Field {
             name: Cow::Owned(name.clone()),
             offset: 32 * place as u32,
             words: 8,
         };
         let start = 32 * self.arrays.len() as u32;
-        let scalar = |(place, (name, _)): (usize, &(String, u32))| Field {
+        let scalar = |(place, (name, _)): (usize, &(String, Scalar))| Field {
             name: Cow::Owned(name.clone()),
             offset: start + 4 * place as u32,
             words: 1,
@@ -67,6 +88,41 @@ impl Block {
         }
         text + "}\n"
     }
+
+    /// The block of a piece of the given sizes and number of elements.
+    fn pack(
+        &self,
+        kernel: &Kernel,
+        piece: &Piece,
+        sizes: &[usize],
+        count: usize,
+        index: &[usize],
+    ) -> Result<Vec<u8>, Error> {
+        let mut arrays = Vec::with_capacity(self.arrays.len());
+        for (name, array) in &self.arrays {
+            arrays.push((
+                name.as_str(),
+                match array {
+                    Array::Sizes => words(sizes, "a size")?,
+                    Array::Strides(strides) => words(strides, "a stride")?,
+                },
+            ));
+        }
+        let mut fields: Vec<(&str, Words)> = arrays.iter().map(|(name, words)| (*name, Words::Many(words))).collect();
+        for (name, scalar) in &self.scalars {
+            let value = match scalar {
+                Scalar::Count => word(count, "the number of elements")?,
+                Scalar::Base => word(dot(&piece.starts, index), "the number of elements")?,
+                Scalar::Place { binding, place, strides } => {
+                    let place = place + dot(&piece.starts, strides);
+                    word(place, "an offset")?;
+                    piece.place_in_window(*binding, place)
+                }
+            };
+            fields.push((name, Words::U32(value)));
+        }
+        Ok(kernel.pack(&fields)?)
+    }
 }
 
 /// The component of an eight-word parameter array.
@@ -75,59 +131,73 @@ fn component(array: &str, axis: usize) -> String {
 }
 
 /// Generates the kernel of a fused group.
-pub(crate) fn generate(graph: &Graph, launch: &Launch, fused: &Fused) -> Result<Generated, Error> {
+///
+/// A group that is cut in pieces has one kernel for all of them. There, elements are counted in two ways: `element` in
+/// the piece, and `index` in the whole shape, which random numbers depend on.
+pub(crate) fn generate(graph: &Graph, launch: &Launch, fused: &Fused, memory: &dyn Memory) -> Result<Generated, Error> {
+    let bindings = bind(launch, fused, memory)?;
+    let cut = bindings.cut.as_ref();
     let mut block = Block::default();
-    block.scalars.push(("count".into(), word(fused.shape.elements(), "the number of elements")?));
+    block.scalars.push(("count".into(), Scalar::Count));
+    if cut.is_some() {
+        block.scalars.push(("base".into(), Scalar::Base));
+    }
 
     let mut accesses = Vec::new();
     let mut views: Vec<&Layout> = Vec::new();
-    for input in &launch.inputs {
-        let repeated =
-            input.layout.strides.iter().zip(input.layout.shape.iter()).all(|(&s, &size)| s == 0 || size == 1);
-        accesses.push(if input.layout.is_identity() {
+    for (place, input) in launch.inputs.iter().enumerate() {
+        let layout = &input.layout;
+        let repeated = layout.strides.iter().zip(layout.shape.iter()).all(|(&s, &size)| s == 0 || size == 1);
+        accesses.push(if layout.is_identity() && cut.is_none() {
             Access::Same
         } else {
             let number = block.scalars.len();
-            block.scalars.push((format!("offset_{number}"), word(input.layout.offset, "an offset")?));
-            if repeated {
+            // The strides say where a piece begins; by the number of an element it is known already.
+            let mut strides = Vec::new();
+            let access = if repeated {
                 Access::Repeated(number)
-            } else if input.layout.is_contiguous() {
+            } else if layout.is_contiguous() {
                 Access::Shifted(number)
             } else {
-                views.push(&input.layout);
+                views.push(layout);
+                strides = cut.map(|cut| cut.inputs[place].clone()).unwrap_or_default();
                 Access::Strided(number)
-            }
+            };
+            let offset = Scalar::Place { binding: bindings.inputs[place], place: layout.offset, strides };
+            block.scalars.push((format!("offset_{number}"), offset));
+            access
         });
     }
-    let (sizes, strides) =
-        if views.is_empty() { (Vec::new(), Vec::new()) } else { Layout::collapse(&views, &fused.shape) };
-    if !views.is_empty() {
-        block.arrays.push(("sizes".into(), words(&sizes, "a size")?));
+    let (sizes, strides) = match cut {
+        Some(cut) => {
+            let strided = |(place, access): (usize, &Access)| {
+                matches!(access, Access::Strided(_)).then(|| cut.inputs[place].clone())
+            };
+            let strides = accesses.iter().enumerate().filter_map(strided).collect();
+            (bindings.pieces[0].sizes.clone(), strides)
+        }
+        None if views.is_empty() => (Vec::new(), Vec::new()),
+        None => Layout::collapse(&views, &fused.shape),
+    };
+    if !sizes.is_empty() {
+        block.arrays.push(("sizes".into(), Array::Sizes));
     }
     let strided =
         accesses.iter().filter_map(|access| if let Access::Strided(number) = access { Some(number) } else { None });
-    for (number, strides) in strided.zip(&strides) {
-        block.arrays.push((format!("strides_{number}"), words(strides, "a stride")?));
+    for (number, strides) in strided.zip(strides) {
+        block.arrays.push((format!("strides_{number}"), Array::Strides(strides)));
     }
-
-    // Each buffer is bound once, for writing if the group writes it.
-    let written = |place: Place| launch.outputs.iter().any(|output| output.place == place);
-    let mut places: Vec<(Place, DType, BindingKind)> = Vec::new();
-    let mut bind = |operand: &Operand, kind: BindingKind| {
-        if !places.iter().any(|(place, dtype, _)| *place == operand.place && *dtype == operand.dtype) {
-            places.push((operand.place, operand.dtype, kind));
-        }
-    };
-    launch.inputs.iter().filter(|input| !written(input.place)).for_each(|input| bind(input, BindingKind::Read));
-    launch.outputs.iter().for_each(|output| bind(output, BindingKind::ReadWrite));
-    let name_of = |operand: &Operand| {
-        let same =
-            |(place, dtype, _): &&(Place, DType, BindingKind)| *place == operand.place && *dtype == operand.dtype;
-        let number = places.iter().position(|entry| same(&entry));
-        number.map(|number| format!("buffer_{number}")).ok_or_else(|| {
-            Error::Internal(format!("{} is read as another type than it is written as in one launch", operand.place))
-        })
-    };
+    let mut written = Vec::new();
+    for &binding in &bindings.outputs {
+        written.push(if cut.is_some() {
+            let number = block.scalars.len();
+            let offset = Scalar::Place { binding, place: 0, strides: Vec::new() };
+            block.scalars.push((format!("offset_{number}"), offset));
+            format!("parameters.offset_{number} + index")
+        } else {
+            "index".to_string()
+        });
+    }
 
     let mut body = String::new();
     for axis in (0..sizes.len()).rev() {
@@ -137,19 +207,26 @@ pub(crate) fn generate(graph: &Graph, launch: &Launch, fused: &Fused) -> Result<
             _ => writeln!(body, "    let coordinate_{axis} = rest % {size};\n    rest = rest / {size};"),
         };
     }
+    let counter = if cut.is_some() { "element" } else { "index" };
     if !sizes.is_empty() {
-        body.insert_str(0, "    var rest = index;\n");
+        body.insert_str(0, &format!("    var rest = {counter};\n"));
     }
-    for (number, (input, access)) in launch.inputs.iter().zip(&accesses).enumerate() {
+    let along = |start: String, array: &str| {
+        let step = |sum, axis| format!("{sum} + coordinate_{axis} * {}", component(array, axis));
+        (0..sizes.len()).fold(start, step)
+    };
+    if let Some(cut) = cut {
+        block.arrays.push(("index_strides".into(), Array::Strides(cut.index.clone())));
+        let _ = writeln!(body, "    let index = {};", along("parameters.base".into(), "index_strides"));
+    }
+    for (number, access) in accesses.iter().enumerate() {
         let place = match access {
             Access::Same => "index".to_string(),
             Access::Shifted(offset) => format!("parameters.offset_{offset} + index"),
             Access::Repeated(offset) => format!("parameters.offset_{offset}"),
-            Access::Strided(offset) => (0..sizes.len()).fold(format!("parameters.offset_{offset}"), |sum, axis| {
-                format!("{sum} + coordinate_{axis} * {}", component(&format!("strides_{offset}"), axis))
-            }),
+            Access::Strided(offset) => along(format!("parameters.offset_{offset}"), &format!("strides_{offset}")),
         };
-        let _ = writeln!(body, "    let input_{number} = {}[{place}];", name_of(input)?);
+        let _ = writeln!(body, "    let input_{number} = buffer_{}[{place}];", bindings.inputs[number]);
     }
 
     let mut helpers: Vec<&str> = Vec::new();
@@ -170,46 +247,57 @@ pub(crate) fn generate(graph: &Graph, launch: &Launch, fused: &Fused) -> Result<
         let _ = writeln!(body, "    let value_{place}: {dtype} = {};", op.wgsl(&arguments, "index", dtype));
     }
     // All reads come first, so that a buffer overwritten in place is read before.
-    for (output, result) in launch.outputs.iter().zip(&fused.results) {
-        let _ = writeln!(body, "    {}[index] = value_{result};", name_of(output)?);
+    for ((binding, place), result) in bindings.outputs.iter().zip(&written).zip(&fused.results) {
+        let _ = writeln!(body, "    buffer_{binding}[{place}] = value_{result};");
     }
 
     let mut source = helpers.join("\n");
     source.push('\n');
-    let mut bindings = Vec::new();
-    for (number, (_, dtype, kind)) in places.iter().enumerate() {
+    let mut declared = Vec::new();
+    for (number, Entry { dtype, kind, .. }) in bindings.entries.iter().enumerate() {
         let access = if *kind == BindingKind::Read { "read" } else { "read_write" };
         let _ =
             writeln!(source, "@group(0) @binding({number}) var<storage, {access}> buffer_{number}: array<{dtype}>;");
-        bindings.push(Binding { name: Cow::Owned(format!("buffer_{number}")), kind: *kind });
+        declared.push(Binding { name: Cow::Owned(format!("buffer_{number}")), kind: *kind });
     }
     source += &block.declaration();
-    let _ = writeln!(source, "@group(0) @binding({}) var<uniform> parameters: Parameters;", bindings.len());
-    bindings.push(Binding { name: "parameters".into(), kind: BindingKind::Parameters });
+    let _ = writeln!(source, "@group(0) @binding({}) var<uniform> parameters: Parameters;", declared.len());
+    declared.push(Binding { name: "parameters".into(), kind: BindingKind::Parameters });
     if reads_step {
-        let _ = writeln!(source, "@group(0) @binding({}) var<uniform> step: array<vec4<u32>, 4>;", bindings.len());
-        bindings.push(Binding { name: "step".into(), kind: BindingKind::StepScalars });
+        let _ = writeln!(source, "@group(0) @binding({}) var<uniform> step: array<vec4<u32>, 4>;", declared.len());
+        declared.push(Binding { name: "step".into(), kind: BindingKind::StepScalars });
     }
     let _ = write!(
         source,
         "@compute @workgroup_size({WIDTH})\n\
          fn fused(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,\n\
          \x20        @builtin(local_invocation_index) local: u32) {{\n\
-         \x20   let index = (group.y * groups.x + group.x) * {WIDTH}u + local;\n\
-         \x20   if (index >= parameters.count) {{ return; }}\n{body}}}\n"
+         \x20   let {counter} = (group.y * groups.x + group.x) * {WIDTH}u + local;\n\
+         \x20   if ({counter} >= parameters.count) {{ return; }}\n{body}}}\n"
     );
     let kernel = Kernel {
         name: "fused".into(),
         source: source.into(),
-        bindings: bindings.into(),
+        bindings: declared.into(),
         workgroup_size: [WIDTH as u32, 1, 1],
+        workgroup_bytes: 0,
         fields: block.fields().into(),
         parameter_bytes: block.bytes(),
     };
-    let arrays = block.arrays.iter().map(|(name, words)| (name.as_str(), Words::Many(words)));
-    let scalars = block.scalars.iter().map(|(name, word)| (name.as_str(), Words::U32(*word)));
-    let parameters = kernel.pack(&arrays.chain(scalars).collect::<Vec<_>>())?;
-    Ok(Generated { kernel, places: places.into_iter().map(|(place, _, _)| place).collect(), parameters })
+    let mut pieces = Vec::with_capacity(bindings.pieces.len());
+    for piece in &bindings.pieces {
+        let packed = match cut {
+            Some(cut) => (block.pack(&kernel, piece, &piece.sizes, piece.elements(), &cut.index)?, piece.elements()),
+            // One launch for all; its axes are merged further, as pieces are not told by them.
+            None => {
+                let piece = Piece { starts: Vec::new(), ..piece.clone() };
+                let count = fused.shape.elements();
+                (block.pack(&kernel, &piece, &sizes, count, &[])?, count)
+            }
+        };
+        pieces.push(packed);
+    }
+    Ok(Generated { kernel, bindings, pieces })
 }
 
 /// The WGSL expression of an argument.

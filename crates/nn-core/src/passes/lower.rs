@@ -1,12 +1,13 @@
 //! Schedule → program: every launch as a kernel with its buffers, parameters and grid.
 
-use super::codegen::{self, WIDTH};
+use super::bindings::Memory;
+use super::codegen::{self, Generated, WIDTH};
 use crate::Error;
-use crate::graph::{GpuCall, GpuOperand, NodeKind, OpKind, Precision};
-use crate::schedule::{Operand, Place, Schedule, Work};
-use crate::tensor::TensorType;
-use gpu_runtime::Kernel;
-use gpu_runtime::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, fold_groups};
+use crate::graph::{GpuCall, GpuOperand, GpuWindow, NodeId, NodeKind, OpKind, Precision};
+use crate::schedule::{Fused, Launch as ScheduledLaunch, Operand, Place, Schedule, Work};
+use crate::tensor::window::BindingLimit;
+use crate::tensor::{DType, TensorType};
+use gpu_runtime::{BufferId, BufferRole, BufferSpec, Kernel, Launch, Limits, Output, Program, Window, fold_groups};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use std::sync::Arc;
 /// Outputs up to this many bytes come back from every run through the ring of staging buffers.
 const STREAMED_BYTES: u64 = 256;
 
-/// Lowers a schedule for a GPU. Needs no GPU.
+/// Lowers a schedule for a GPU of the given limits, for which launches on larger tensors are cut in several. Needs no
+/// GPU.
 ///
 /// # Errors
-/// If a tensor is beyond what the kernels can address.
-pub fn lower(schedule: &Schedule) -> Result<Program, Error> {
-    lower_launches(schedule).map(|lowered| lowered.program)
+/// If a tensor is beyond what the kernels can address, or a launch cannot be cut so far that it fits the limits.
+pub fn lower(schedule: &Schedule, limits: &Limits) -> Result<Program, Error> {
+    lower_launches(schedule, limits).map(|lowered| lowered.program)
 }
 
 /// A program, and which of its launches each launch of the schedule became.
@@ -29,60 +31,21 @@ pub(crate) struct Lowered {
 }
 
 /// As [`lower`], for those who look between launches.
-pub(crate) fn lower_launches(schedule: &Schedule) -> Result<Lowered, Error> {
+pub(crate) fn lower_launches(schedule: &Schedule, limits: &Limits) -> Result<Lowered, Error> {
     let mut ranges = Vec::with_capacity(schedule.launches.len());
-    let mut lowering = Lowering { program: Program::default(), kernels: HashMap::new(), schedule };
+    let tenants = vec![String::new(); schedule.slots.len()];
+    let mut lowering = Lowering { program: Program::default(), kernels: HashMap::new(), schedule, limits, tenants };
     lowering.buffers();
     for launch in &schedule.launches {
         let begin = lowering.program.launches.len();
-        let (flops, bytes) = (schedule.flops(launch), schedule.traffic(launch));
+        for (label, output) in written(schedule, launch) {
+            if let Place::Slot(slot) = output.place {
+                lowering.tenants[slot] = label;
+            }
+        }
         match &launch.work {
-            Work::Fused(fused) => {
-                let generated = codegen::generate(&schedule.graph, launch, fused)?;
-                let groups = fold_groups(fused.shape.elements().div_ceil(WIDTH) as u64);
-                let buffers = generated.places.iter().map(|&place| lowering.buffer(place)).collect();
-                let kernel = lowering.kernel(generated.kernel);
-                let (label, parameters) = (launch.label.clone(), generated.parameters);
-                lowering.program.launches.push(Launch {
-                    label,
-                    kernel,
-                    buffers,
-                    parameters,
-                    groups,
-                    bytes,
-                    flops,
-                    iterations: 0,
-                });
-            }
-            Work::Kernel(node) => {
-                let Some(OpKind::Kernel(op)) = schedule.graph.node(*node).op_kind() else {
-                    return Err(Error::Internal(format!("{} has no kernel", launch.label)));
-                };
-                let operand = |operand: &Operand| GpuOperand { layout: operand.layout.clone(), dtype: operand.dtype };
-                let mut call = GpuCall {
-                    inputs: launch.inputs.iter().map(operand).collect(),
-                    outputs: launch.outputs.iter().map(operand).collect(),
-                    launches: Vec::new(),
-                };
-                op.gpu(&mut call)?;
-                let operands: Vec<Place> =
-                    launch.inputs.iter().chain(&launch.outputs).map(|operand| operand.place).collect();
-                let parts = call.launches.len().max(1) as u64;
-                for part in call.launches {
-                    let buffers = part.operands.iter().map(|&operand| lowering.buffer(operands[operand])).collect();
-                    let kernel = lowering.kernel(part.kernel);
-                    lowering.program.launches.push(Launch {
-                        label: launch.label.clone(),
-                        kernel,
-                        buffers,
-                        parameters: part.parameters,
-                        groups: part.groups,
-                        bytes: bytes / parts,
-                        flops: flops / parts,
-                        iterations: part.iterations,
-                    });
-                }
-            }
+            Work::Fused(fused) => lowering.fused(launch, fused)?,
+            Work::Kernel(node) => lowering.kernel_op(launch, *node)?,
         }
         ranges.push(begin..lowering.program.launches.len());
     }
@@ -94,19 +57,137 @@ pub(crate) fn lower_launches(schedule: &Schedule) -> Result<Lowered, Error> {
     Ok(Lowered { program: lowering.program, ranges })
 }
 
+/// The outputs of a launch, each with the label of the value that lies there.
+fn written<'a>(schedule: &'a Schedule, launch: &'a ScheduledLaunch) -> impl Iterator<Item = (String, &'a Operand)> {
+    let node = |place: usize| match &launch.work {
+        Work::Fused(fused) => fused.instructions[fused.results[place]].node,
+        Work::Kernel(node) => *node,
+    };
+    launch.outputs.iter().enumerate().map(move |(place, output)| (schedule.graph.label(node(place)), output))
+}
+
 struct Lowering<'a> {
     program: Program,
     /// Kernels by source, so that each is compiled once.
     kernels: HashMap<(String, String), usize>,
     schedule: &'a Schedule,
+    limits: &'a Limits,
+    /// The label of the value that lies in each slot.
+    tenants: Vec<String>,
+}
+
+impl Memory for Lowering<'_> {
+    fn bytes(&self, place: Place) -> u64 {
+        self.program.buffers[self.buffer(place).0].bytes
+    }
+
+    fn label(&self, place: Place) -> String {
+        match place {
+            Place::Slot(slot) => self.tenants[slot].clone(),
+            _ => self.program.buffers[self.buffer(place).0].label.clone(),
+        }
+    }
+
+    fn limit(&self) -> BindingLimit {
+        let Limits { max_binding_bytes, storage_alignment, .. } = *self.limits;
+        BindingLimit { bytes: max_binding_bytes, alignment: u64::from(storage_alignment) }
+    }
+
+    fn most_bindings(&self) -> usize {
+        self.limits.max_storage_buffers_per_stage as usize
+    }
 }
 
 impl Lowering<'_> {
+    fn fused(&mut self, launch: &ScheduledLaunch, fused: &Fused) -> Result<(), Error> {
+        let Generated { kernel, bindings, pieces } = codegen::generate(&self.schedule.graph, launch, fused, self)?;
+        let kernel = self.kernel(kernel);
+        let (flops, bytes) = (self.schedule.flops(launch), self.schedule.traffic(launch));
+        let total = fused.shape.elements() as u128;
+        for (piece, (parameters, elements)) in bindings.pieces.iter().zip(pieces) {
+            let entries = bindings.entries.iter().zip(&piece.windows);
+            let windows =
+                entries.map(|(entry, window)| self.window(entry.place, entry.dtype, window.as_ref())).collect();
+            let share = |all: u64| (u128::from(all) * elements as u128 / total) as u64;
+            self.program.launches.push(Launch {
+                label: launch.label.clone(),
+                kernel,
+                windows,
+                parameters,
+                groups: fold_groups(elements.div_ceil(WIDTH) as u64),
+                bytes: share(bytes),
+                flops: share(flops),
+                iterations: 0,
+            });
+        }
+        Ok(())
+    }
+
+    fn kernel_op(&mut self, launch: &ScheduledLaunch, node: NodeId) -> Result<(), Error> {
+        let Some(OpKind::Kernel(op)) = self.schedule.graph.node(node).op_kind() else {
+            return Err(Error::Internal(format!("{} has no kernel", launch.label)));
+        };
+        let operand = |operand: &Operand| GpuOperand {
+            layout: operand.layout.clone(),
+            dtype: operand.dtype,
+            label: self.label(operand.place),
+            buffer_bytes: self.bytes(operand.place),
+        };
+        let mut call = GpuCall {
+            label: launch.label.clone(),
+            limit: self.limit(),
+            inputs: launch.inputs.iter().map(operand).collect(),
+            outputs: launch.outputs.iter().map(operand).collect(),
+            launches: Vec::new(),
+        };
+        op.gpu(&mut call)?;
+        let operands: Vec<&Operand> = launch.inputs.iter().chain(&launch.outputs).collect();
+        let (flops, bytes) = (self.schedule.flops(launch), self.schedule.traffic(launch));
+        let parts = call.launches.len().max(1) as u64;
+        for part in call.launches {
+            let window = |window: &GpuWindow| {
+                let operand = operands[window.operand];
+                self.window(operand.place, operand.dtype, window.elements.as_ref())
+            };
+            let windows = part.windows.iter().map(window).collect();
+            let kernel = self.kernel(part.kernel);
+            self.program.launches.push(Launch {
+                label: launch.label.clone(),
+                kernel,
+                windows,
+                parameters: part.parameters,
+                groups: part.groups,
+                bytes: bytes / parts,
+                flops: flops / parts,
+                iterations: part.iterations,
+            });
+        }
+        Ok(())
+    }
+
+    fn window(&self, place: Place, dtype: DType, elements: Option<&Range<usize>>) -> Window {
+        let whole = Window::from(self.buffer(place));
+        elements.map_or(whole, |elements| Window {
+            offset: (elements.start * dtype.bytes()) as u64,
+            bytes: Some((elements.len() * dtype.bytes()) as u64),
+            ..whole
+        })
+    }
+
     fn buffers(&mut self) {
         let schedule = self.schedule;
+        // The label of the largest value that ever lies in each slot.
+        let mut largest: Vec<(usize, String)> = vec![(0, String::new()); schedule.slots.len()];
+        for (label, output) in schedule.launches.iter().flat_map(|launch| written(schedule, launch)) {
+            let bytes = output.layout.shape.elements() * output.dtype.bytes();
+            match output.place {
+                Place::Slot(slot) if bytes > largest[slot].0 => largest[slot] = (bytes, label),
+                _ => {}
+            }
+        }
         let mut add = |label: String, bytes: u64, role| self.program.buffers.push(BufferSpec { label, bytes, role });
-        for (number, slot) in schedule.slots.iter().enumerate() {
-            add(format!("slot {number}"), slot.bytes(Precision::F32) as u64, BufferRole::Slot);
+        for (number, (slot, (_, value))) in schedule.slots.iter().zip(largest).enumerate() {
+            add(format!("slot {number} ({value})"), slot.bytes(Precision::F32) as u64, BufferRole::Slot);
         }
         let bytes = |kind: &TensorType| kind.bytes().next_multiple_of(4) as u64;
         for (name, kind) in &schedule.states {

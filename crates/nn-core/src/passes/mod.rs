@@ -1,6 +1,7 @@
 //! Graph → graph → schedule → program. Each step is a function of its input alone.
 
 mod autodiff;
+mod bindings;
 mod codegen;
 mod fuse;
 mod lower;

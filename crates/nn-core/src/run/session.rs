@@ -305,7 +305,7 @@ impl Session {
                 (streamed, Backend::Cpu { executable, state_places, runs: 0, done, cuts })
             }
             (Kind::Gpu(device), States::Gpu(states)) => {
-                let lowered = lower_launches(&schedule)?;
+                let lowered = lower_launches(&schedule, device.limits())?;
                 let streamed = lowered.program.outputs.iter().filter(|output| output.streamed);
                 let streamed = streamed.map(|output| output.name.clone()).collect();
                 let plan = Plan::new(device, Arc::new(lowered.program), states)?;

@@ -196,7 +196,7 @@ impl GpuSteps<'_> {
             constants: Vec::new(),
             outputs: Vec::new(),
         };
-        let lowered = lower_launches(&schedule)?;
+        let lowered = lower_launches(&schedule, self.device.limits())?;
         let plan = Plan::new(self.device, Arc::new(lowered.program), &buffers)?;
         let ranges = numbers.iter().map(|number| number.map(|number| lowered.ranges[number].clone())).collect();
         Ok(Cuts { plan, ranges })

@@ -2,6 +2,7 @@
 
 mod host;
 mod layout;
+pub mod window;
 
 pub use host::{Bytes, Tensor};
 pub use layout::Layout;
