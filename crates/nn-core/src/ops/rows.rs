@@ -114,7 +114,11 @@ impl Op for ScatterAddRows {
     }
 
     fn gradient(&self, backward: &Backward<'_>) -> Vec<Option<Value>> {
-        vec![Some(apply(GatherRows, &[backward.dy(), backward.inputs[1]])[0]), None]
+        let indices = backward.inputs[1];
+        let dx = apply(GatherRows, &[backward.dy(), indices])[0];
+        // A row that adds nothing has no gradient, where gathering gives NaN.
+        let within = indices.less(indices.recorder().scalar_u32(self.vocabulary as u32)).reshape([dx.shape()[0], 1]);
+        vec![Some(within.select(dx, dx.zeros_like())), None]
     }
 
     fn kind(&self) -> OpKind<'_> {
