@@ -14,11 +14,13 @@ use std::collections::{BTreeSet, HashMap};
 /// Operators that become one launch, in graph order: one kernel operator, or elementwise ones.
 pub type Unit = Vec<NodeId>;
 
-/// Groups all operators that compute; views belong to no unit.
-pub fn fuse(graph: &Graph, options: ScheduleOptions) -> Vec<Unit> {
+/// Groups all operators that compute; views belong to no unit. The states named by `copied` are known to be replaced
+/// by a copy at the end, see [`super::schedule`]: their new values take a buffer of their own.
+pub fn fuse(graph: &Graph, options: ScheduleOptions, copied: &BTreeSet<String>) -> Vec<Unit> {
     let mut fusion = Fusion {
         graph,
         options,
+        copied,
         readers: readers(graph),
         levels: vec![0; graph.nodes().len()],
         unit_of: HashMap::new(),
@@ -55,6 +57,7 @@ pub(crate) fn readers(graph: &Graph) -> Vec<Vec<Option<NodeId>>> {
 struct Fusion<'a> {
     graph: &'a Graph,
     options: ScheduleOptions,
+    copied: &'a BTreeSet<String>,
     readers: Vec<Vec<Option<NodeId>>>,
     levels: Vec<usize>,
     unit_of: HashMap<NodeId, usize>,
@@ -168,7 +171,7 @@ impl Fusion<'_> {
     }
 
     /// How many buffers a group binds at most: distinct values read from outside, and values read outside. A state
-    /// that the group reads and replaces is one.
+    /// that the group reads and replaces is one, unless that takes a copy.
     fn buffers(&self, unit: &Unit) -> usize {
         let graph = self.graph;
         let mut read = BTreeSet::new();
@@ -190,7 +193,7 @@ impl Fusion<'_> {
         let replaced = graph.updates.iter().filter(|(name, value)| {
             let is_state =
                 |root: &ValueId| matches!(&graph.node(root.node).kind, NodeKind::State(known) if known == name);
-            unit.contains(&value.node) && read.iter().any(is_state)
+            unit.contains(&value.node) && !self.copied.contains(name) && read.iter().any(is_state)
         });
         read.len() + written - replaced.count()
     }

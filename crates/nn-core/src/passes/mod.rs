@@ -24,6 +24,7 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::schedule::Schedule;
 use crate::tensor::{DType, TensorType};
+use std::collections::BTreeSet;
 
 /// Settings of [`schedule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,18 @@ pub fn schedule(graph: &Graph, options: ScheduleOptions) -> Result<Schedule, Err
     dump.write("1-simplified", &graph)?;
     let graph = checked(insert_copies(&graph)?)?;
     dump.write("2-copies", &graph)?;
-    let units = fuse(&graph, options);
-    let schedule = memory::assign(order::arrange(graph, units)?)?;
+    // Only in order does it show which states cannot be written in place: groups are then made anew, since the copies
+    // count among their buffers. Each turn knows of more such states, so that the turns end.
+    let mut copied = BTreeSet::new();
+    let arranged = loop {
+        let arranged = order::arrange(graph.clone(), fuse(&graph, options, &copied))?;
+        let known = copied.len();
+        copied.extend(arranged.late.iter().map(|late| late.state.clone()));
+        if copied.len() == known {
+            break arranged;
+        }
+    };
+    let schedule = memory::assign(arranged)?;
     dump.write("3-schedule", &schedule)?;
     Ok(schedule)
 }
