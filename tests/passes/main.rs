@@ -8,7 +8,6 @@ mod errors;
 mod fusion;
 mod golden;
 mod interpreter;
-mod memory;
 #[path = "../common/mlp.rs"]
 mod mlp;
 mod pieces;

@@ -108,9 +108,11 @@ impl Slot {
         }
     }
 
-    /// Bytes where `f32` values are held in the given precision.
+    /// Bytes where `f32` values are held in the given precision: whole elements of it, since kernels read a buffer as
+    /// a slice of them.
     pub fn bytes(self, precision: Precision) -> usize {
-        (self.reals * precision.element_bytes(DType::F32)).max(self.other_bytes).next_multiple_of(4)
+        let element = precision.element_bytes(DType::F32);
+        (self.reals * element).max(self.other_bytes).next_multiple_of(element)
     }
 
     /// The slot that holds either.

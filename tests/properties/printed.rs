@@ -1,0 +1,124 @@
+//! Recipes themselves: they use every operator, and what they print is Rust that does the same.
+
+use crate::execute::{Results, compare_results, run};
+use crate::interpreter::Named;
+use crate::recipe::{Family, Goal, Leaf, Origin, Recipe, Relation, Step, some_recipes};
+use nn_core::graph::{self, NodeKind, OpKind};
+use nn_core::passes::{ScheduleOptions, differentiate};
+use nn_core::{DType, Device, Error, Executable, Session, StepScalar, StepScalars, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[test]
+fn recipes_use_every_operator() {
+    let mut used: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut ranks, mut updates, mut views) = (BTreeSet::new(), 0, 0);
+    for recipe in some_recipes(1000) {
+        let traced = recipe.traced().unwrap();
+        let graph = &traced.graph;
+        updates += graph.updates.len();
+        for node in graph.nodes() {
+            ranks.insert(node.outputs[0].shape.rank());
+            let is_view = |id| matches!(graph.node(id).op_kind(), Some(OpKind::View(_)));
+            views += usize::from(matches!(node.op_kind(), Some(OpKind::View(_))) && is_view(node.inputs[0].node));
+            if let NodeKind::Op(op) = &node.kind {
+                *used.entry(op.name()).or_default() += 1;
+            }
+        }
+    }
+    println!("{used:?}, ranks {ranks:?}, {updates} updates, {views} views of views");
+    for name in nn_core::ops::names() {
+        assert!(used.get(name).is_some_and(|&count| count >= 5), "{name} is hardly used: {used:?}");
+    }
+    assert!(ranks.is_superset(&(0..=5).collect()), "{ranks:?}");
+    assert!(updates > 100 && views > 100, "{updates} updates, {views} views of views");
+}
+
+/// One of each family.
+fn assorted() -> Recipe {
+    let leaf = |origin, relation| Leaf { origin, relation, rank: 2, sizes: [1, 2, 0, 0] };
+    let leaves = vec![
+        leaf(Origin::Input, Relation::Free),
+        leaf(Origin::State, Relation::Same),
+        leaf(Origin::Indices, Relation::Inner),
+        leaf(Origin::Whole, Relation::Same),
+        leaf(Origin::Constant, Relation::Thin),
+        leaf(Origin::Scalar, Relation::Same),
+        leaf(Origin::LearningRate, Relation::Same),
+    ];
+    use Family::*;
+    let families = [
+        Unary,
+        Number,
+        Binary,
+        Known,
+        Dropout,
+        Clamp,
+        Permute,
+        Reshape,
+        Slice,
+        Broadcast,
+        Reduce,
+        Matmul,
+        Softmax,
+        Concat,
+        Pad,
+        Gather,
+        Scatter,
+        CrossEntropy,
+        Repeat,
+        Compare,
+        Select,
+        Cast,
+        Whole,
+        ArgReduce,
+    ];
+    let step = |(number, family): (usize, Family)| {
+        let number = number as u8;
+        let pick = |which: u8| number.wrapping_mul(5).wrapping_add(which);
+        Step { family, picks: [0, 1, 2, 3].map(pick), numbers: [3, 1, 0, 5, 2, 4, 1, 7].map(pick) }
+    };
+    let steps = families.into_iter().enumerate().map(step).collect();
+    Recipe { leaves, steps, outputs: vec![3, 9, 27], updates: vec![1], seed: 4, goal: Goal::Values }
+}
+
+/// A step of training.
+fn training() -> Recipe {
+    let mut recipe = Recipe { goal: Goal::Training, ..assorted() };
+    recipe.steps.truncate(4);
+    recipe
+}
+
+/// Reads what the text of a recipe ran.
+fn results(recipe: &Recipe, (mut session, mut program): (Session, Executable)) -> Result<Results, Error> {
+    let graph = recipe.traced()?.graph;
+    let outputs = graph.outputs.iter().map(|(name, _)| Ok((name.clone(), session.output_f64(&mut program, name)?)));
+    let outputs = outputs.collect::<Result<Named, Error>>()?;
+    let state = |(name, _): &(String, _)| {
+        let values = session.state(name)?.as_f32()?.iter().map(|&value| f64::from(value)).collect();
+        Ok((name.clone(), values))
+    };
+    Ok((outputs, graph.updates.iter().map(state).collect::<Result<Named, Error>>()?))
+}
+
+fn assert_printed(file: &str, printed: &str, recipe: &Recipe, ran: Result<(Session, Executable), Error>) {
+    let text = recipe.to_string();
+    if std::env::var_os("WGRAD_BLESS").is_some() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recipes").join(file);
+        std::fs::write(path, &text).unwrap();
+        return;
+    }
+    assert_eq!(text, printed, "rewrite {file} by WGRAD_BLESS=1");
+    let expected = run(&Device::cpu(), ScheduleOptions::default(), &recipe.traced().unwrap()).unwrap();
+    assert!(!expected.0.is_empty() && !expected.1.is_empty());
+    compare_results(file, &results(recipe, ran.unwrap()).unwrap(), &expected).unwrap();
+}
+
+#[test]
+#[allow(unused_variables, clippy::all)]
+fn a_printed_recipe_is_rust_that_does_the_same() {
+    let device = Device::cpu();
+    let ran = || -> Result<_, Error> { Ok(include!("../golden/recipes/assorted.rs")) };
+    assert_printed("assorted.rs", include_str!("../golden/recipes/assorted.rs"), &assorted(), ran());
+    let ran = || -> Result<_, Error> { Ok(include!("../golden/recipes/training.rs")) };
+    assert_printed("training.rs", include_str!("../golden/recipes/training.rs"), &training(), ran());
+}
