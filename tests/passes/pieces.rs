@@ -37,5 +37,7 @@ fn programs_in_pieces_mean_the_same_as_their_graphs() {
         assert_close(&format!("seed {seed}, fuse {fuse}"), &found.1, &updates, SINGLE);
     }
     println!("{pieces} more launches, {refused} of 120 programs refused");
-    assert!(pieces > 300 && refused < 60, "{pieces} more launches, {refused} of 120 programs refused");
+    // The graphs' tensors are small: bindings of 256 bytes, WebGPU's least, cut fewer of them than bindings of 64.
+    let expected = if smallest > 64 { 100 } else { 300 };
+    assert!(pieces > expected && refused < 60, "{pieces} more launches, {refused} of 120 programs refused");
 }
