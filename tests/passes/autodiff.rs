@@ -1,6 +1,6 @@
 //! `differentiate`: gradients through views and repeated use, and its errors.
 
-use crate::interpreter::{Named, interpret};
+use crate::interpreter::{Named, Reading, interpret};
 use cpu_reference::philox::Philox;
 use nn_core::graph::{self, Graph, Trace, Value};
 use nn_core::passes::differentiate;
@@ -31,7 +31,7 @@ fn assert_linear_gradient(what: &str, function: impl Fn(&Trace, Value) -> Value)
     let graph = weighted(function);
     let derived = differentiate(&graph, "loss", &["x"]).unwrap();
     let x: Vec<f64> = (0..12).map(|number| f64::from(number * 5 % 7)).collect();
-    let loss = |x: &[f64]| interpret(&graph, &at(x)).0["loss"][0];
+    let loss = |x: &[f64]| interpret(&graph, &at(x), Reading::Copies).0["loss"][0];
     let differences: Vec<f64> = (0..x.len())
         .map(|place| {
             let mut moved = x.clone();
@@ -40,7 +40,9 @@ fn assert_linear_gradient(what: &str, function: impl Fn(&Trace, Value) -> Value)
         })
         .collect();
     assert!(differences.iter().any(|&difference| difference != 0.0), "{what}: the loss does not depend on x");
-    assert_eq!(interpret(&derived, &at(&x)).0["gradient/x"], differences, "{what}");
+    for reading in [Reading::Copies, Reading::Views] {
+        assert_eq!(interpret(&derived, &at(&x), reading).0["gradient/x"], differences, "{what}");
+    }
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn every_use_of_a_value_adds_to_its_gradient() {
     // Σ (x² + 3x)·w has the gradient (2x + 3)·w; with w for x = 0 the weights come out.
     let graph = weighted(|_, x| x * x + x * 3.0);
     let derived = differentiate(&graph, "loss", &["x"]).unwrap();
-    let gradient = |x: f64| interpret(&derived, &at(&[x; 12])).0["gradient/x"].clone();
+    let gradient = |x: f64| interpret(&derived, &at(&[x; 12]), Reading::Copies).0["gradient/x"].clone();
     let weights: Vec<f64> = gradient(0.0).iter().map(|slope| slope / 3.0).collect();
     let expected: Vec<f64> = weights.iter().map(|weight| 11.0 * weight).collect();
     assert_eq!(gradient(4.0), expected);

@@ -16,6 +16,8 @@ pub(crate) enum Reading {
     /// Views through their layouts where the kernel takes them, as a backend hands them over. A sum's order may then
     /// be another one.
     Views,
+    /// As `Views`, and numbers known while tracing are computed with in double precision too.
+    Double,
 }
 
 /// The scalars of every run.
@@ -25,10 +27,10 @@ pub(crate) fn step_scalars() -> StepScalars {
 
 /// The outputs and the updated states of one run; `leaves` holds inputs and states.
 ///
-/// Arithmetic on numbers known while tracing is done in f32, as `simplify` does it.
+/// Arithmetic on numbers known while tracing is done in f32, as `simplify` does it, but with [`Reading::Double`].
 ///
 /// # Panics
-/// With [`Reading::Views`] where a kernel makes something else of a view than of its copy.
+/// Unless with [`Reading::Copies`] where a kernel makes something else of a view than of its copy.
 pub(crate) fn interpret(graph: &Graph, leaves: &Named, reading: Reading) -> (Named, Named) {
     let mut values: HashMap<ValueId, Bytes> = HashMap::new();
     let mut known: HashMap<ValueId, [u8; 4]> = HashMap::new();
@@ -65,7 +67,7 @@ pub(crate) fn interpret(graph: &Graph, leaves: &Named, reading: Reading) -> (Nam
                     let dtypes: Vec<DType> = kinds.iter().map(|kind| kind.dtype).collect();
                     let numbers: Option<Vec<[u8; 4]>> =
                         node.inputs.iter().map(|input| known.get(input).copied()).collect();
-                    match numbers.filter(|_| !elementwise.depends_on_index()) {
+                    match numbers.filter(|_| reading != Reading::Double && !elementwise.depends_on_index()) {
                         Some(numbers) => {
                             let aligned: Vec<Bytes> = numbers.iter().map(|number| Bytes::copy_of(number)).collect();
                             let inputs: Vec<&[u8]> = aligned.iter().map(AsRef::as_ref).collect();
@@ -84,7 +86,7 @@ pub(crate) fn interpret(graph: &Graph, leaves: &Named, reading: Reading) -> (Nam
                     let whole: Vec<Layout> = kinds.iter().map(|kind| Layout::contiguous(&kind.shape)).collect();
                     let copies = inputs.iter().zip(&whole).map(|(&bytes, layout)| CpuInput { bytes, layout });
                     call(kernel, copies.collect(), &mut made, &node.outputs);
-                    if reading == Reading::Views {
+                    if reading != Reading::Copies {
                         let mut through: Vec<Bytes> =
                             node.outputs.iter().map(|kind| Bytes::zeroed(bytes_of(kind))).collect();
                         let views = node.inputs.iter().enumerate().map(|(place, input)| {
