@@ -1,64 +1,12 @@
-//! Every operator's samples: shape rule, gradient against finite differences in f64, and each node of them and of
+//! Every operator's samples: shape rule, gradient against finite differences in f64, and every launch of them and of
 //! their gradients on the CPU and on a GPU against f64, on the device's own inputs.
 
 mod common;
-#[path = "common/node_by_node.rs"]
-mod node_by_node;
 
 use cpu_reference::philox::Philox;
-use nn_core::graph::{self, Arithmetic, Graph, Value};
 use nn_core::ops::samples::{Sample, samples};
-use nn_core::passes::differentiate;
-use nn_core::{DType, Device, Error, Input, Session, StepScalars, Tensor};
-use node_by_node::{Report, check};
-
-/// Traces a sample. With `states`, its f32 inputs are states `x0`, `x1`, … that gradients can be taken of; the
-/// output `loss` is then Σ y·r with the input `r`.
-fn trace(sample: &Sample, states: bool) -> Result<Graph, Error> {
-    graph::trace(|trace| {
-        let leaf = |(place, tensor): (usize, &Tensor)| {
-            let (name, kind) = (format!("x{place}"), tensor.kind());
-            if states && kind.dtype == DType::F32 {
-                trace.state(&name, kind.dtype, kind.shape.clone())
-            } else {
-                trace.input(&name, kind.dtype, kind.shape.clone())
-            }
-        };
-        let inputs: Vec<Value> = sample.inputs.iter().enumerate().map(leaf).collect();
-        let y = (sample.build)(&inputs);
-        trace.output("y", y);
-        if states {
-            let r = trace.input("r", DType::F32, y.shape());
-            trace.output("loss", (y * r).sum_all());
-        }
-        Ok(())
-    })
-}
-
-fn named<'a>(tensors: &'a [Tensor]) -> Vec<(String, Input<'a>)> {
-    tensors.iter().enumerate().map(|(place, tensor)| (format!("x{place}"), tensor.into())).collect()
-}
-
-/// Runs a graph and reads outputs in double precision.
-fn run(
-    device: &Device,
-    graph: &Graph,
-    states: &[(String, &Tensor)],
-    inputs: &[(String, Input<'_>)],
-    outputs: &[String],
-) -> Result<Vec<Vec<f64>>, Error> {
-    let mut session = Session::new(device);
-    for (name, tensor) in states {
-        session.set_state(name, tensor)?;
-    }
-    let mut program = session.compile(graph)?;
-    let known: Vec<String> = program.schedule().inputs.iter().map(|(name, _)| name.clone()).collect();
-    // A gradient may not need every input; the program then does not have it.
-    let inputs: Vec<(&str, Input<'_>)> =
-        inputs.iter().filter(|(name, _)| known.contains(name)).map(|(name, input)| (name.as_str(), *input)).collect();
-    session.run(&mut program, &inputs, StepScalars::default())?;
-    outputs.iter().map(|name| session.output_f64(&mut program, name)).collect()
-}
+use nn_core::{Check, DType, Device, Error, Input, Session, Tensor};
+use std::collections::BTreeMap;
 
 struct Gradients {
     /// The sample's f32 inputs, by place.
@@ -67,45 +15,26 @@ struct Gradients {
     values: Vec<Vec<f64>>,
 }
 
-/// The graph of a sample with the gradients of the loss by its f32 inputs, their places, and r.
-fn differentiated(sample: &Sample) -> Result<(Graph, Vec<usize>, Tensor), Error> {
-    let graph = trace(sample, true)?;
-    let is_real = |place: &usize| sample.inputs[*place].kind().dtype == DType::F32;
-    let places: Vec<usize> = (0..sample.inputs.len()).filter(is_real).collect();
-    let names: Vec<String> = places.iter().map(|place| format!("x{place}")).collect();
-    let graph = differentiate(&graph, "loss", &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let Some(y) = graph.output("y") else { unreachable!("the trace has an output y") };
-    let shape = graph.kind_of(y).shape.clone();
-    let mut random = Philox::new(7, 7);
-    let r: Vec<f32> = (0..shape.elements()).map(|_| random.uniform() + 0.5).collect();
-    Ok((graph, places, Tensor::from_f32(shape, &r)?))
-}
-
 fn exact_gradients(sample: &Sample) -> Result<Gradients, Error> {
-    let (graph, places, r) = differentiated(sample)?;
-    let r = r.as_f32()?.to_vec();
-    let states: Vec<(String, &Tensor)> =
-        places.iter().map(|&place| (format!("x{place}"), &sample.inputs[place])).collect();
-    let mut inputs = named(&sample.inputs);
-    inputs.push(("r".into(), Input::F32(&r)));
-    let outputs: Vec<String> = places.iter().map(|place| format!("gradient/x{place}")).collect();
-    let values = run(&Device::oracle(), &graph, &states, &inputs, &outputs)?;
+    let mut session = Session::new(&Device::oracle());
+    let mut program = sample.run(&mut session, true)?;
+    let places = sample.real_inputs();
+    let mut gradient = |place: &usize| session.output_f64(&mut program, &format!("gradient/x{place}"));
+    let values = places.iter().map(&mut gradient).collect::<Result<_, Error>>()?;
+    let r = Sample::weights(session.output(&mut program, "y")?.shape().elements());
     Ok(Gradients { places, r, values })
 }
 
 /// Σ y·r at shifted inputs, in f64.
 fn loss_at(sample: &Sample, r: &[f32], shifted: &[Vec<f64>]) -> Result<f64, Error> {
-    let graph = trace(sample, false)?;
-    let inputs: Vec<(String, Input<'_>)> = shifted
-        .iter()
-        .zip(&sample.inputs)
-        .enumerate()
-        .map(|(place, (values, tensor))| {
-            let input = if tensor.kind().dtype == DType::F32 { Input::F64(values) } else { tensor.into() };
-            (format!("x{place}"), input)
-        })
-        .collect();
-    let y = run(&Device::oracle(), &graph, &[], &inputs, &["y".to_string()])?.remove(0);
+    let input = |(values, tensor): (_, _)| match Tensor::kind(tensor).dtype {
+        DType::F32 => Input::F64(values),
+        _ => tensor.into(),
+    };
+    let inputs: Vec<Input<'_>> = shifted.iter().map(Vec::as_slice).zip(&sample.inputs).map(input).collect();
+    let mut session = Session::new(&Device::oracle());
+    let mut program = sample.run_with(&mut session, false, &inputs)?;
+    let y = session.output_f64(&mut program, "y")?;
     Ok(y.iter().zip(r).map(|(y, r)| y * f64::from(*r)).sum())
 }
 
@@ -147,28 +76,45 @@ fn against_differences(sample: &Sample, exact: &Gradients) -> Result<(), String>
     Ok(())
 }
 
-/// Runs all samples, with gradients where they are smooth, node by node.
-fn check_on(device: &Device, arithmetic: Arithmetic) {
-    let mut report = Report::default();
+/// What was compared of the samples of one operator: how many, elements of results and of what gradients take, and the
+/// largest share of its bound that an error uses.
+#[derive(Default)]
+struct Row {
+    samples: usize,
+    elements: [u64; 2],
+    share: f64,
+}
+
+/// Runs all samples, with gradients where they are smooth, and holds every launch to the oracle on the device's own
+/// inputs: errors don't add up, so gradients need no tolerance of their own.
+fn check_on(device: &Device) {
+    let (mut rows, mut mistakes) = (BTreeMap::<&str, Row>::new(), Vec::new());
     for sample in samples() {
-        let what = format!("{} ({})", sample.op, sample.label);
-        report.rows.entry(sample.op).or_default().samples += 1;
-        let name = |(place, tensor): (usize, &Tensor)| (format!("x{place}"), tensor.clone());
-        let mut leaves: Vec<(String, Tensor)> = sample.inputs.iter().enumerate().map(name).collect();
-        let graph = if sample.smooth {
-            differentiated(&sample).map(|(graph, _, r)| {
-                leaves.push(("r".into(), r));
-                graph
-            })
-        } else {
-            trace(&sample, false)
-        };
-        let outcome = graph.and_then(|graph| check(&what, device, arithmetic, &graph, &leaves, &mut report));
-        if let Err(error) = outcome {
-            report.mistakes.push(format!("{what} on {}: {error}", device.name()));
+        let row = rows.entry(sample.op).or_default();
+        row.samples += 1;
+        for gradients in [false, true] {
+            if gradients && !sample.smooth {
+                continue;
+            }
+            let mut session = Session::new(device);
+            session.set_check(Some(Check::Every));
+            if let Err(error) = sample.run(&mut session, gradients) {
+                let what = if gradients { ", with gradients" } else { "" };
+                mistakes.push(format!("{} ({}{what}): {error}", sample.op, sample.label));
+            }
+            for op in session.check_report().ops() {
+                row.elements[usize::from(gradients)] += op.elements;
+                row.share = row.share.max(op.share);
+            }
         }
     }
-    report.finish(device);
+    println!("on {}, compared with f64:", device.name());
+    println!("{:<24}{:>8}{:>11}{:>11}{:>13}", "op", "samples", "forward", "gradient", "error/bound");
+    for (op, Row { samples, elements: [forward, gradient], share }) in &rows {
+        println!("{op:<24}{samples:>8}{forward:>11}{gradient:>11}{share:>13.3}");
+        assert!(*forward > 0, "nothing of {op} was compared");
+    }
+    assert!(mistakes.is_empty(), "{} mistakes:\n{}", mistakes.len(), mistakes.join("\n"));
 }
 
 #[test]
@@ -179,7 +125,7 @@ fn every_operator_has_samples_and_appears_in_its_graph() {
     }
     for sample in &all {
         assert!(nn_core::ops::names().contains(&sample.op), "{} is not in the list of operators", sample.op);
-        let graph = trace(sample, false).unwrap_or_else(|error| panic!("{} ({}): {error}", sample.op, sample.label));
+        let graph = sample.graph(false).unwrap_or_else(|error| panic!("{} ({}): {error}", sample.op, sample.label));
         let applied = graph.nodes().iter().any(|node| node.op().is_some_and(|op| op.name() == sample.op));
         assert!(applied, "{} ({}) does not apply it", sample.op, sample.label);
     }
@@ -201,12 +147,12 @@ fn gradients_agree_with_finite_differences_in_f64() {
 
 #[test]
 fn f32_on_the_cpu_agrees_with_f64() {
-    check_on(&Device::cpu(), Arithmetic::Cpu);
+    check_on(&Device::cpu());
 }
 
 #[test]
 fn the_gpu_agrees_with_f64() {
     if let Some(device) = common::gpu() {
-        check_on(&device, Arithmetic::Gpu);
+        check_on(&device);
     }
 }

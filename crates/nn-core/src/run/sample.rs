@@ -57,6 +57,14 @@ impl Sample {
     /// # Errors
     /// If the operator has no gradient, or the device fails or, while the session checks, errs.
     pub fn run(&self, session: &mut Session, gradients: bool) -> Result<Executable, Error> {
+        self.run_with(session, gradients, &self.inputs.iter().map(Input::from).collect::<Vec<_>>())
+    }
+
+    /// As [`Sample::run`], with other values in place of the inputs that are no states.
+    ///
+    /// # Errors
+    /// As [`Sample::run`]; also if the values don't fit.
+    pub fn run_with(&self, session: &mut Session, gradients: bool, inputs: &[Input<'_>]) -> Result<Executable, Error> {
         let graph = self.graph(gradients)?;
         if gradients {
             for place in self.real_inputs() {
@@ -67,7 +75,7 @@ impl Sample {
         let elements = graph.output("y").map_or(0, |y| graph.kind_of(y).shape.elements());
         let weights = Sample::weights(elements);
         let names: Vec<String> = (0..self.inputs.len()).map(|place| format!("x{place}")).collect();
-        let all = names.iter().map(String::as_str).zip(self.inputs.iter().map(Input::from));
+        let all = names.iter().map(String::as_str).zip(inputs.iter().copied());
         // A gradient may not need every input; the program then does not have it.
         let known: Vec<String> = program.schedule().inputs.iter().map(|(name, _)| name.clone()).collect();
         let inputs: Vec<(&str, Input<'_>)> =
