@@ -1,5 +1,6 @@
 //! The program as a user meets it: good and bad input, exit statuses, and what is left on the disk.
 
+mod common;
 mod program;
 
 use program::{Folder, Outcome, wgrad};
@@ -410,10 +411,20 @@ fn a_checked_run_says_what_it_compared() {
     assert!(output.contains("checked: ") && output.contains("as the oracle has them"), "{output}");
     let Outcome { code, output, .. } = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--check=matmul"]);
     assert_eq!(code, Some(0), "{output}");
-    let unknown = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--check=attention"]);
-    unknown.fails(1, "attention");
+    let unknown = wgrad(&folder, &["train", "model.toml", "--device", "cpu", "--out", "no", "--check=attention"]);
+    unknown.fails(2, "attention");
+    assert!(!folder.exists("no"), "nothing is written for a run that cannot be");
     let plain = wgrad(&folder, &["train", "model.toml", "--device", "cpu"]);
     assert!(!plain.output.contains("checked: "), "{}", plain.output);
+}
+
+#[test]
+fn a_model_that_does_not_fit_leaves_nothing() {
+    let Some(device) = common::gpu() else { return };
+    let (folder, name) = (Folder::new(), format!("gpu:{}", device.name()));
+    let arguments = ["train", "digits", "--device", &name, "--out", "no"];
+    with_variables(&folder, &arguments, &[("WGRAD_MEMORY_BUDGET", "300000")]).fails(1, "budget");
+    assert!(folder.is_empty());
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_sound_gpu_passes_and_the_document_keeps_its_keys() {
     assert_eq!(document["passed"], rows.len());
     for name in nn_core::ops::names().into_iter().chain(["fusion", "training", "repetition"]) {
         let row = rows.iter().find(|row| row["op"] == name).unwrap_or_else(|| panic!("{name} was not examined"));
-        assert_eq!((&row["dtype"], &row["status"]), (&"f32".into(), &"pass".into()), "{row:#}");
+        assert_eq!(row["status"], "pass", "{row:#}");
         assert!(row["cases"].as_u64() > Some(0), "{row:#}");
         let [error, tolerance] = ["max_error", "tolerance"].map(|key| row[key].as_f64().expect("a number"));
         assert!(error <= tolerance, "{row:#}");
@@ -71,8 +71,8 @@ fn a_sound_gpu_passes_and_the_document_keeps_its_keys() {
 fn the_cpu_passes_with_every_sample_and_a_table() {
     let folder = Folder::new();
     let whole = wgrad(&folder, &["doctor", "--device", "cpu", "--all"]).succeeds();
-    let rows = nn_core::ops::names().len() + 3;
-    assert!(whole.contains(&format!("{rows} passed, 0 failed, 0 unsupported")), "{whole}");
+    assert!(whole.contains(" passed, 0 failed, 0 unsupported"), "{whole}");
+    assert!(whole.lines().any(|line| line.starts_with("add ") && line.contains(" i32 ")), "{whole}");
     let short = wgrad(&folder, &["doctor", "--device", "cpu"]).succeeds();
     let cases = |text: &str| {
         let matmul = text.lines().find(|line| line.starts_with("matmul ")).expect("a row");

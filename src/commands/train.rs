@@ -79,8 +79,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Place::Resumed(path) => Some(go_on(&mut trainer, path)?),
         _ => None,
     };
+    trainer.prepare(&data.training)?;
 
-    // Config, data and weights are good: from here on there is a folder.
+    // Config, data and weights are good, and the model fits the device: from here on there is a folder.
     let folder = place.make()?;
     let toml = config.to_toml()?;
     folder.write_config(&toml)?;

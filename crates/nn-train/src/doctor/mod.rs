@@ -6,7 +6,7 @@ mod fusion;
 mod training;
 
 use nn_core::ops::samples::{Sample, samples};
-use nn_core::{Check, Device, Error, Input, Session, StepScalars};
+use nn_core::{Check, DType, Device, Error, Input, Session, StepScalars};
 use std::collections::BTreeMap;
 
 /// Elements that a sample may have in a short examination: what a software adapter computes in no time.
@@ -21,7 +21,7 @@ const CHAINS: [u64; 2] = [6, 24];
 pub struct Examined {
     /// The operator's name; `fusion`, `training` or `repetition` for what is about none.
     pub op: String,
-    /// The type of the numbers.
+    /// The type of the numbers that go in.
     pub dtype: &'static str,
     /// How many uses were computed; one forward and one with gradients are two.
     pub cases: usize,
@@ -45,9 +45,9 @@ pub enum Outcome {
 }
 
 impl Examined {
-    fn new(op: &str) -> Examined {
+    fn new(op: &str, dtype: DType) -> Examined {
         let (cases, max_error, tolerance, outcome) = (0, 0.0, 0.0, Outcome::Pass);
-        Examined { op: op.to_string(), dtype: "f32", cases, max_error, tolerance, outcome }
+        Examined { op: op.to_string(), dtype: dtype.name(), cases, max_error, tolerance, outcome }
     }
 
     /// How much of its tolerance the error takes; above 1 it is wrong.
@@ -98,15 +98,15 @@ fn share(error: f64, tolerance: f64) -> f64 {
 ///
 /// `progress` hears what comes next, how much is done, and how much there is.
 pub fn examine(device: &Device, all: bool, mut progress: impl FnMut(&str, usize, usize)) -> Vec<Examined> {
-    let mut by_op: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
+    let mut by_op: BTreeMap<(&'static str, DType), Vec<Sample>> = BTreeMap::new();
     for sample in samples() {
-        by_op.entry(sample.op).or_default().push(sample);
+        by_op.entry((sample.op, dtype(&sample))).or_default().push(sample);
     }
     let total = by_op.len() + 2;
     let mut findings = Vec::with_capacity(total + 1);
-    for (op, samples) in &by_op {
+    for ((op, dtype), samples) in &by_op {
         progress(op, findings.len(), total);
-        findings.push(operator(device, op, &chosen(samples, all)));
+        findings.push(operator(device, Examined::new(op, *dtype), &chosen(samples, all)));
     }
     progress("fusion", findings.len(), total);
     findings.push(chains(device, CHAINS[usize::from(all)]));
@@ -129,8 +129,14 @@ fn chosen(samples: &[Sample], all: bool) -> Vec<&Sample> {
     small.into_iter().step_by(every).collect()
 }
 
-fn operator(device: &Device, op: &str, samples: &[&Sample]) -> Examined {
-    let mut finding = Examined::new(op);
+/// Real numbers if any go in, else what the first input is.
+fn dtype(sample: &Sample) -> DType {
+    let mut dtypes = sample.inputs.iter().map(|input| input.kind().dtype);
+    let first = dtypes.next().unwrap_or(DType::F32);
+    if dtypes.any(|dtype| dtype == DType::F32) { DType::F32 } else { first }
+}
+
+fn operator(device: &Device, mut finding: Examined, samples: &[&Sample]) -> Examined {
     for sample in samples {
         for gradients in [false, true] {
             if gradients && !sample.smooth {
@@ -147,7 +153,7 @@ fn operator(device: &Device, op: &str, samples: &[&Sample]) -> Examined {
 }
 
 fn chains(device: &Device, count: u64) -> Examined {
-    let mut finding = Examined::new("fusion");
+    let mut finding = Examined::new("fusion", DType::F32);
     for number in 0..count {
         let mut session = Session::new(device);
         session.set_check(Some(Check::Every));

@@ -5,7 +5,7 @@ use crate::nn::{Dropout, Gelu, Linear, Relu, Sequential};
 use crate::optim::AdamW;
 use crate::{ArrayData, Error, Observer, StepReport, Trainer};
 use cpu_reference::philox::Philox;
-use nn_core::Device;
+use nn_core::{DType, Device};
 use std::ops::ControlFlow;
 
 const STEPS: u32 = 20;
@@ -65,8 +65,8 @@ fn train(device: &Device) -> Result<Trained, Error> {
 
 /// What was examined: `training` and `repetition`.
 pub(super) fn examine(device: &Device) -> Vec<Examined> {
-    let mut training = Examined::new("training");
-    let mut repetition = Examined::new("repetition");
+    let mut training = Examined::new("training", DType::F32);
+    let mut repetition = Examined::new("repetition", DType::F32);
     let runs = train(&Device::cpu()).and_then(|cpu| Ok((cpu, train(device)?, train(device)?)));
     match runs {
         Err(error) => training.fail(error.to_string()),

@@ -84,6 +84,23 @@ impl Reports<'_> {
 }
 
 impl Trainer {
+    /// Makes the first step's program ready, so that what cannot run is known before anything is done or written:
+    /// a model that does not fit the device, data that don't fit the model, a check that names nothing.
+    /// [`Trainer::fit`] then finds the program made.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`], but for those of running.
+    pub fn prepare(&mut self, data: &dyn Data) -> Result<(), Error> {
+        check(data, "the training data")?;
+        self.build(data.sample_shape())?;
+        let rows = self.settings.batch_size.min(data.rows());
+        let check = self.settings.check.clone();
+        let key = ProgramKey { rows, purpose: Purpose::Training(data.targets().kind()) };
+        let (_, program) = self.program(key)?;
+        let named = check.map_or(Ok(0), |check| check.first_launch(program.schedule()));
+        named.map(|_| ()).map_err(|error| Error::Setting(error.to_string()))
+    }
+
     /// Trains for one run: as many epochs or steps as were set. A run that an observer ended, or that was loaded by
     /// [`Trainer::load_training`], goes on where it was; after a whole run, another one begins.
     ///

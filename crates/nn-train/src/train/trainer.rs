@@ -40,7 +40,7 @@ pub(super) struct Settings {
     pub(super) evaluate_every: Option<u32>,
     pub(super) evaluation_batches: Option<usize>,
     pub(super) allow_non_finite: bool,
-    check: Option<Check>,
+    pub(super) check: Option<Check>,
     check_from: u32,
 }
 

@@ -51,10 +51,23 @@ pub(super) fn run(
     report: &mut CheckReport,
 ) -> Result<(), Error> {
     let mut context = Context { schedule, steps, step, device };
+    let first = check.first_launch(schedule)?;
     match check {
-        Check::Every => every::run(&mut context, 0, report),
-        Check::From(name) => every::run(&mut context, first_named(schedule, name)?, report),
+        Check::Every | Check::From(_) => every::run(&mut context, first, report),
         Check::Finite => finite::run(&mut context),
+    }
+}
+
+impl Check {
+    /// The launch that the check begins with.
+    ///
+    /// # Errors
+    /// If the name of [`Check::From`] means nothing in the program; those that come near are listed.
+    pub fn first_launch(&self, schedule: &Schedule) -> Result<usize, Error> {
+        match self {
+            Check::Every | Check::Finite => Ok(0),
+            Check::From(name) => first_named(schedule, name),
+        }
     }
 }
 
