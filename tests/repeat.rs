@@ -2,16 +2,18 @@
 //! each device, whatever the number of threads.
 
 mod common;
+#[path = "common/losses.rs"]
+mod losses;
 
 use cpu_reference::philox::Philox;
+use losses::Losses;
 use nn_core::graph::{self, Value};
 use nn_core::ops::samples::samples;
 use nn_core::{DType, Device, Input, Session, StepScalars, Tensor, passes};
 use nn_train::nn::{Dropout, Gelu, Linear, Relu};
 use nn_train::optim::Adam;
-use nn_train::{ArrayData, Observer, Sequential, StepReport, Trainer};
+use nn_train::{ArrayData, Sequential, Trainer};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::process::Command;
 
 /// Tells the process of a [`job`] what to do, and on which device.
@@ -103,16 +105,6 @@ fn large(device: &Device) -> Hashes {
         hashes.insert(name.to_string(), hash.0);
     }
     hashes
-}
-
-#[derive(Default)]
-struct Losses(Vec<f32>);
-
-impl Observer for Losses {
-    fn on_step(&mut self, report: &StepReport) -> ControlFlow<()> {
-        self.0.push(report.loss);
-        ControlFlow::Continue(())
-    }
 }
 
 /// Fifty steps with dropout: the losses, and every state that is left.

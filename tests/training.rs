@@ -1,25 +1,17 @@
 //! Whole training runs: against PyTorch's curve, GPU against CPU, bit for bit, and what must stop them.
 
 mod common;
+#[path = "common/losses.rs"]
+mod losses;
 
+use losses::Losses;
 use nn_core::Device;
 use nn_data::digits;
 use nn_train::nn::{Dropout, Flatten, Layer, Linear, Relu, Tanh};
 use nn_train::optim::{Adam, Sgd};
-use nn_train::{ArrayData, Data, Observer, Order, Scope, Sequential, StepReport, Trainer};
+use nn_train::{ArrayData, Data, Observer, Order, Scope, Sequential, Trainer};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-
-/// Keeps every loss.
-#[derive(Default)]
-struct Losses(Vec<f32>);
-
-impl Observer for Losses {
-    fn on_step(&mut self, report: &StepReport) -> ControlFlow<()> {
-        self.0.push(report.loss);
-        ControlFlow::Continue(())
-    }
-}
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/mlp").join(name)
