@@ -1,6 +1,6 @@
 //! Losses, reduced as PyTorch's `reduction="mean"`, and per row.
 
-use nn_core::{Shape, Tensor, Value};
+use nn_core::{DType, Shape, Tensor, Value};
 use std::fmt;
 
 /// What a model is trained to make small.
@@ -22,6 +22,8 @@ pub enum Loss {
     /// The squared difference from 1 for the class of the row and 0 for the others, averaged over all.
     /// `torch.nn.MSELoss` against `torch.nn.functional.one_hot`.
     MseOneHot,
+    /// What the model itself says, see [`Layer::judge`](super::Layer::judge).
+    Own,
 }
 
 /// What the targets of a data set are.
@@ -32,6 +34,18 @@ pub enum TargetKind {
         /// The number of classes.
         count: usize,
     },
+    /// One class index for each of the places in a row, such as the pixels of a picture.
+    ClassMaps {
+        /// The number of classes.
+        count: usize,
+        /// How many places a row has.
+        size: usize,
+    },
+    /// The probability of each class, as mixing two rows makes them.
+    Probabilities {
+        /// The number of classes.
+        count: usize,
+    },
     /// So many numbers a row.
     Values {
         /// How many.
@@ -39,10 +53,35 @@ pub enum TargetKind {
     },
 }
 
+/// A loss, and the targets of a batch that it compares an output with.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective {
+    /// The loss.
+    pub loss: Loss,
+    /// What the targets are.
+    pub kind: TargetKind,
+    /// The targets of all rows: `u32` class indices, `(rows)` or `(rows, size)`; else `f32`.
+    pub targets: Value,
+}
+
+impl Objective {
+    /// The mean loss of an output `(rows, …)`, a scalar; a mistake if the targets don't fit it.
+    #[track_caller]
+    pub fn mean(&self, output: Value) -> Value {
+        if let Err(message) = self.loss.check(&output.shape(), self.kind) {
+            output.recorder().fail("loss", message);
+            return output;
+        }
+        self.loss.mean(output, self.targets)
+    }
+}
+
 impl fmt::Display for TargetKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TargetKind::Classes { count } => write!(formatter, "{count} classes"),
+            TargetKind::ClassMaps { count, size } => write!(formatter, "{count} classes at {size} places a row"),
+            TargetKind::Probabilities { count } => write!(formatter, "probabilities of {count} classes"),
             TargetKind::Values { width } => write!(formatter, "{width} values a row"),
         }
     }
@@ -58,6 +97,7 @@ impl Loss {
             Loss::L1 => "l1",
             Loss::Huber { .. } => "huber",
             Loss::MseOneHot => "mse_one_hot",
+            Loss::Own => "own",
         }
     }
 
@@ -69,6 +109,7 @@ impl Loss {
         let name = self.name();
         let width: usize = output.iter().skip(1).product();
         match (self, targets) {
+            (Loss::Own, _) => Ok(()),
             (Loss::Huber { delta }, _) if delta.is_nan() || *delta <= 0.0 => {
                 Err(format!("the loss huber needs a delta above 0, not {delta}"))
             }
@@ -85,6 +126,20 @@ impl Loss {
                 Err(format!(
                     "the data has {count} classes, so the model's output must be [rows, {count}], but it is {output}"
                 ))
+            }
+            (Loss::CrossEntropy, TargetKind::ClassMaps { count, size }) => {
+                let places: usize = output.iter().skip(2).product();
+                if output.rank() > 2 && output[1] >= count && places == size {
+                    return Ok(());
+                }
+                Err(format!(
+                    "the data has {targets}, so the model's output must be [rows, {count}, …] with {size} places, but it \
+                     is {output}"
+                ))
+            }
+            (Loss::CrossEntropy, TargetKind::Probabilities { count }) if output.rank() == 2 && width == count => Ok(()),
+            (_, TargetKind::ClassMaps { .. } | TargetKind::Probabilities { .. }) => {
+                Err(format!("the loss {name} cannot be used with {targets}; use cross_entropy"))
             }
             (Loss::BinaryCrossEntropy, TargetKind::Classes { count }) if count > 2 => {
                 Err(format!("the loss {name} is for two classes, but the data has {count}; use cross_entropy"))
@@ -118,7 +173,8 @@ impl Loss {
     #[track_caller]
     fn elements(&self, output: Value, targets: Value) -> Value {
         match *self {
-            Loss::CrossEntropy => cross_entropy(output, targets),
+            Loss::CrossEntropy if targets.dtype() == DType::F32 => cross_entropy_of_probabilities(output, targets),
+            Loss::CrossEntropy => cross_entropy(last_axis(output), targets.reshape(places(output))),
             Loss::BinaryCrossEntropy => binary_cross_entropy_with_logits(output, targets.reshape(output.shape())),
             Loss::Mse => mse(output, targets.reshape(output.shape())),
             Loss::L1 => l1(output, targets.reshape(output.shape())),
@@ -126,6 +182,10 @@ impl Loss {
             Loss::MseOneHot => {
                 let classes = output.shape().last().copied().unwrap_or(1);
                 mse(output, one_hot(targets, classes))
+            }
+            Loss::Own => {
+                output.recorder().fail("loss", "this model has no loss of its own; choose another loss");
+                output
             }
         }
     }
@@ -150,6 +210,29 @@ pub fn one_hot(indices: Value, classes: usize) -> Value {
 #[track_caller]
 pub fn cross_entropy(logits: Value, classes: Value) -> Value {
     logits.cross_entropy(classes)
+}
+
+/// The cross-entropy of logits `(rows, classes)` against probabilities of the classes of the same shape, `(rows)`.
+/// `torch.nn.functional.cross_entropy(reduction="none")` with probabilities as targets.
+#[track_caller]
+pub fn cross_entropy_of_probabilities(logits: Value, probabilities: Value) -> Value {
+    -(logits.log_softmax(1) * probabilities).sum(&[1])
+}
+
+/// The shape of logits `(rows, classes, …)` without the classes.
+fn places(logits: Value) -> Shape {
+    logits.shape().without(&[1])
+}
+
+/// Logits `(rows, classes, …)` with the classes last.
+#[track_caller]
+fn last_axis(logits: Value) -> Value {
+    let rank = logits.shape().rank();
+    if rank <= 2 {
+        return logits;
+    }
+    let order: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+    logits.permute(&order)
 }
 
 /// The cross-entropy of logits against numbers in 0..=1 of the same shape, element by element; finite for any logit.

@@ -12,7 +12,7 @@ pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softma
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use linear::Linear;
-pub use loss::{Loss, TargetKind};
+pub use loss::{Loss, Objective, TargetKind};
 pub use sequential::Sequential;
 
 use crate::scope::Scope;
@@ -25,10 +25,22 @@ use std::fmt::Debug;
 pub trait Layer: Debug + Send + Sync {
     /// Adds the layer's computation on `x` to the graph. Shapes that don't fit are reported when the trace ends.
     fn forward(&self, s: &mut Scope, x: Value) -> Value;
+
+    /// The output for a batch, `(rows, …)`, and the scalar that training makes small: the objective's mean loss. A
+    /// model whose training is more than that says so here: auxiliary outputs, a prior, a loss of its own
+    /// ([`Loss::Own`]). It may declare no parameter that [`Layer::forward`] does not.
+    fn judge(&self, s: &mut Scope, x: Value, objective: &Objective) -> (Value, Value) {
+        let output = self.forward(s, x);
+        (output, objective.mean(output))
+    }
 }
 
 impl Layer for Box<dyn Layer> {
     fn forward(&self, s: &mut Scope, x: Value) -> Value {
         (**self).forward(s, x)
+    }
+
+    fn judge(&self, s: &mut Scope, x: Value, objective: &Objective) -> (Value, Value) {
+        (**self).judge(s, x, objective)
     }
 }

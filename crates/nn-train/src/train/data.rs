@@ -13,6 +13,15 @@ pub enum TargetsRef<'a> {
         /// The number of classes.
         count: usize,
     },
+    /// A class for each of `size` places in a row, such as the pixels of a picture.
+    ClassMaps {
+        /// `rows · size` classes, below `count`, in row-major order.
+        labels: &'a [u32],
+        /// The number of classes.
+        count: usize,
+        /// How many places a row has.
+        size: usize,
+    },
     /// Numbers, `width` a row, in row-major order.
     Values {
         /// `rows · width` numbers.
@@ -27,13 +36,14 @@ impl TargetsRef<'_> {
     pub fn kind(&self) -> TargetKind {
         match *self {
             TargetsRef::Classes { count, .. } => TargetKind::Classes { count },
+            TargetsRef::ClassMaps { count, size, .. } => TargetKind::ClassMaps { count, size },
             TargetsRef::Values { width, .. } => TargetKind::Values { width },
         }
     }
 }
 
-/// A data set: samples of one shape, with targets.
-pub trait Data {
+/// A data set: samples of one shape, with targets. Batches are made ready by other threads than the one that trains.
+pub trait Data: Sync {
     /// The number of samples.
     fn rows(&self) -> usize;
 
@@ -45,6 +55,18 @@ pub trait Data {
 
     /// Appends the samples of these rows to `inputs`, one after the other.
     fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>);
+
+    /// As [`Data::batch`] for training: with random changes to the samples, if the data has such. They may depend on
+    /// the row and on `visit`, which is another number in each epoch and for each seed, and on nothing else.
+    fn augmented(&self, visit: u64, rows: &[usize], inputs: &mut Vec<f32>) {
+        let _ = visit;
+        self.batch(rows, inputs);
+    }
+
+    /// Whether making a batch is work, so that threads of their own should do it while the device trains.
+    fn is_laborious(&self) -> bool {
+        false
+    }
 }
 
 /// A data set in memory.
@@ -161,20 +183,23 @@ fn check_targets(data: &dyn Data, what: &str) -> Result<(), Error> {
     let mismatch = |found: usize, wanted: usize| {
         Err(Error::Data(format!("{what} has {rows} rows, so it needs {wanted} target values, but it has {found}")))
     };
-    match data.targets() {
-        TargetsRef::Classes { labels, count } => {
-            if labels.len() != rows {
-                return mismatch(labels.len(), rows);
-            }
-            match labels.iter().position(|&label| label as usize >= count) {
-                Some(row) => Err(Error::Data(format!(
-                    "{what} has class {} in row {row} (counted from 0), but there are {count} classes: they must be 0 to {}",
-                    labels[row],
-                    count.saturating_sub(1)
-                ))),
-                None => Ok(()),
-            }
+    let classes = |labels: &[u32], count: usize, size: usize| {
+        if size == 0 || labels.len() != rows * size {
+            return mismatch(labels.len(), rows * size.max(1));
         }
+        match labels.iter().position(|&label| label as usize >= count) {
+            Some(place) => Err(Error::Data(format!(
+                "{what} has class {} in row {} (counted from 0), but there are {count} classes: they must be 0 to {}",
+                labels[place],
+                place / size,
+                count.saturating_sub(1)
+            ))),
+            None => Ok(()),
+        }
+    };
+    match data.targets() {
+        TargetsRef::Classes { labels, count } => classes(labels, count, 1),
+        TargetsRef::ClassMaps { labels, count, size } => classes(labels, count, size),
         TargetsRef::Values { values, width } => {
             if width == 0 || values.len() != rows * width {
                 return mismatch(values.len(), rows * width.max(1));

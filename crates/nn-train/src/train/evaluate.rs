@@ -1,10 +1,11 @@
 //! Evaluation and prediction.
 
 use super::data::{Data, TargetsRef, check};
+use super::loader::{TargetBatch, handed};
 use super::metrics;
 use super::trainer::{ProgramKey, Purpose, Trainer, not_built};
 use crate::Error;
-use crate::nn::{Loss, TargetKind};
+use crate::nn::{Loss, Objective, TargetKind};
 use crate::scope::Scope;
 use nn_core::{Input, Shape, Tensor, Value};
 
@@ -18,39 +19,15 @@ pub struct Evaluation {
     pub rows: usize,
     /// The mean loss over them.
     pub loss: f64,
-    /// For classes, and for one binary target a row: the share of right predictions.
+    /// For classes, and for one binary target a row: the share of right predictions, over all places of class maps.
     pub accuracy: Option<f64>,
+    /// For class maps: the mean over the classes that occur of the intersection of true and predicted places over
+    /// their union.
+    pub mean_iou: Option<f64>,
     /// For numbers: the mean absolute error over all of them.
     pub mean_absolute_error: Option<f64>,
     /// For up to 1000 classes: how often class `i` was predicted as `j`, at `[i][j]`.
     pub confusion: Option<Vec<Vec<u32>>>,
-}
-
-/// The targets of a batch as its program takes them.
-pub(super) enum TargetBatch {
-    Indices(Vec<u32>),
-    Numbers(Vec<f32>),
-}
-
-impl TargetBatch {
-    pub(super) fn gather(targets: TargetsRef<'_>, loss: Loss, rows: &[usize]) -> TargetBatch {
-        match targets {
-            TargetsRef::Classes { labels, .. } if loss == Loss::BinaryCrossEntropy => {
-                TargetBatch::Numbers(rows.iter().map(|&row| labels[row] as f32).collect())
-            }
-            TargetsRef::Classes { labels, .. } => TargetBatch::Indices(rows.iter().map(|&row| labels[row]).collect()),
-            TargetsRef::Values { values, width } => TargetBatch::Numbers(
-                rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect(),
-            ),
-        }
-    }
-
-    pub(super) fn input(&self) -> Input<'_> {
-        match self {
-            TargetBatch::Indices(indices) => Input::U32(indices),
-            TargetBatch::Numbers(numbers) => Input::F32(numbers),
-        }
-    }
 }
 
 /// What the predictions of a loss are compared by.
@@ -69,12 +46,14 @@ impl Measure {
             (Loss::BinaryCrossEntropy, TargetKind::Classes { .. } | TargetKind::Values { width: 1 }) => Measure::Binary,
             (Loss::BinaryCrossEntropy, _) => Measure::Nothing,
             (Loss::Mse | Loss::L1 | Loss::Huber { .. }, _) => Measure::AbsoluteError,
+            (Loss::Own, _) => Measure::Nothing,
         }
     }
 }
 
 /// Adds the outputs that an evaluation reads: `predictions` as `u32 (rows)`, or the scalar `absolute_error`.
-pub(super) fn measure(s: &mut Scope, loss: Loss, kind: TargetKind, output: Value, targets: Value) {
+pub(super) fn measure(s: &mut Scope, objective: &Objective, output: Value) {
+    let Objective { loss, kind, targets } = *objective;
     match Measure::of(loss, kind) {
         Measure::Classes => s.output("predictions", output.argmax(1)),
         Measure::Binary => s.output("predictions", output.reshape([output.shape().elements()]).greater(0.0)),
@@ -109,14 +88,15 @@ impl Trainer {
         let (mut loss_sum, mut error_sum, mut rows_done) = (0.0, 0.0, 0);
         let (mut predictions, mut labels) = (Vec::new(), Vec::new());
         let mut inputs = Vec::new();
+        let mut batch = TargetBatch::default();
         for rows in all.chunks(batch_size).take(max_batches.unwrap_or(usize::MAX)) {
             inputs.clear();
             data.batch(rows, &mut inputs);
-            let batch = TargetBatch::gather(targets, loss, rows);
+            batch.gather(targets, loss, rows);
             let scalars = self.scalars(self.step, 0.0);
             let (session, program) =
                 self.program(ProgramKey { rows: rows.len(), purpose: Purpose::Evaluation(kind) })?;
-            session.run(program, &[("inputs", Input::F32(&inputs)), ("targets", batch.input())], scalars)?;
+            session.run(program, &handed(program, &inputs, &batch), scalars)?;
             let results = session.results(program, true)?;
             let missing = || nn_core::Error::Internal("an evaluation gave no result".into());
             let result = results.last().ok_or_else(missing)?;
@@ -125,27 +105,35 @@ impl Trainer {
             match measure {
                 Measure::Classes | Measure::Binary => {
                     predictions.extend_from_slice(session.output(program, "predictions")?.as_u32()?);
-                    labels.extend(rows.iter().map(|&row| match targets {
-                        TargetsRef::Classes { labels, .. } => labels[row],
-                        TargetsRef::Values { values, .. } => u32::from(values[row] > 0.5),
-                    }));
+                    match targets {
+                        TargetsRef::Classes { labels: all, .. } => labels.extend(rows.iter().map(|&row| all[row])),
+                        TargetsRef::ClassMaps { labels: all, size, .. } => {
+                            rows.iter().for_each(|&row| labels.extend_from_slice(&all[row * size..(row + 1) * size]));
+                        }
+                        TargetsRef::Values { values, .. } => {
+                            labels.extend(rows.iter().map(|&row| u32::from(values[row] > 0.5)));
+                        }
+                    }
                 }
                 Measure::AbsoluteError => error_sum += f64::from(result.scalar("absolute_error")?) * rows.len() as f64,
                 Measure::Nothing => {}
             }
         }
         let classes = match kind {
-            TargetKind::Classes { count } if measure == Measure::Classes => count,
+            TargetKind::Classes { count } | TargetKind::ClassMaps { count, .. } if measure == Measure::Classes => count,
             _ => 2,
         };
         let classified = matches!(measure, Measure::Classes | Measure::Binary);
+        let confusion =
+            (classified && classes <= MAX_CONFUSION).then(|| metrics::confusion(&predictions, &labels, classes));
+        let maps = matches!(kind, TargetKind::ClassMaps { .. });
         Ok(Evaluation {
             rows: rows_done,
             loss: loss_sum / rows_done as f64,
             accuracy: classified.then(|| metrics::accuracy(&predictions, &labels)),
             mean_absolute_error: (measure == Measure::AbsoluteError).then(|| error_sum / rows_done as f64),
-            confusion: (classified && classes <= MAX_CONFUSION)
-                .then(|| metrics::confusion(&predictions, &labels, classes)),
+            mean_iou: confusion.as_ref().filter(|_| maps).map(|counts| metrics::mean_iou(counts)),
+            confusion,
         })
     }
 

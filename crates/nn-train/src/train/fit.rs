@@ -3,14 +3,14 @@
 use super::Evaluation;
 use super::batches::Batches;
 use super::data::{Data, check};
-use super::evaluate::TargetBatch;
+use super::loader::{Loader, Source, handed};
 use super::observer::{EvalReport, Observer, StepReport};
-use super::trainer::{Length, ProgramKey, Purpose, Trainer};
+use super::trainer::{Length, ProgramKey, Purpose, Settings, Trainer};
 use crate::Error;
-use nn_core::Input;
 use nn_core::run::RunResult;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::thread::Scope;
 use std::time::Instant;
 
 /// How a call of [`Trainer::fit`] ended.
@@ -95,7 +95,7 @@ impl Trainer {
         self.build(data.sample_shape())?;
         let rows = self.settings.batch_size.min(data.rows());
         let check = self.settings.check.clone();
-        let key = ProgramKey { rows, purpose: Purpose::Training(data.targets().kind()) };
+        let key = ProgramKey { rows, purpose: Purpose::Training(self.loader(data).kind()) };
         let (_, program) = self.program(key)?;
         let named = check.map_or(Ok(0), |check| check.first_launch(program.schedule()));
         named.map(|_| ()).map_err(|error| Error::Setting(error.to_string()))
@@ -121,7 +121,7 @@ impl Trainer {
             check(validation, "the validation data")?;
             self.build(validation.sample_shape())?;
         }
-        let report = self.run(data, validation, observer);
+        let report = std::thread::scope(|scope| self.run(scope, data, validation, observer));
         if report.is_err() {
             // Results of steps that were under way must not turn up in a later run.
             self.forget_programs();
@@ -129,14 +129,22 @@ impl Trainer {
         report
     }
 
-    fn run(
+    /// How batches of this data are made.
+    fn loader<'a>(&self, data: &'a dyn Data) -> Loader<'a> {
+        let Settings { batch_size, order, seed, loss, mixup, .. } = self.settings;
+        Loader { data, batches: Batches::new(data.rows(), batch_size, order, seed), loss, seed, mixup }
+    }
+
+    fn run<'scope, 'data: 'scope>(
         &mut self,
-        data: &dyn Data,
+        scope: &'scope Scope<'scope, '_>,
+        data: &'data dyn Data,
         validation: Option<&dyn Data>,
         observer: &mut dyn Observer,
     ) -> Result<FitReport, Error> {
         let (optimizer, schedule) = (self.settings.optimizer, self.settings.schedule);
-        let mut batches = Batches::new(data.rows(), self.settings.batch_size, self.settings.order, self.settings.seed);
+        let Loader { batches, .. } = self.loader(data);
+        let kind = self.loader(data).kind();
         let total = match self.settings.length {
             Length::Steps(steps) => u64::from(steps),
             Length::Epochs(epochs) => u64::from(epochs) * batches.per_epoch(),
@@ -157,27 +165,27 @@ impl Trainer {
         reports.restart_clock();
         let mut evaluation: Option<Evaluation> = None;
         let mut under_way: Option<ProgramKey> = None;
-        let mut inputs = Vec::new();
+        let threads = self.settings.loader_threads.unwrap_or(if data.is_laborious() { 2 } else { 0 });
+        let steps = u64::from(first - start)..u64::from(total);
+        let mut source = Source::new(scope, threads, steps, || self.loader(data));
         while self.step < end && !reports.stop {
             let index = u64::from(self.step - start);
-            let epoch = batches.epoch(index) as u32 + 1;
-            let rows = batches.rows(index);
-            inputs.clear();
-            data.batch(rows, &mut inputs);
-            let targets = TargetBatch::gather(data.targets(), self.settings.loss, rows);
-            let key = ProgramKey { rows: rows.len(), purpose: Purpose::Training(data.targets().kind()) };
+            let batch = source.take(index)?;
+            let (epoch, rows) = (batch.epoch as u32 + 1, batch.rows);
+            let key = ProgramKey { rows, purpose: Purpose::Training(kind) };
             if under_way != Some(key) {
                 // Results come in the order of one program's runs, so its last ones are awaited before the next begins.
                 self.flush(under_way.replace(key), &mut reports)?;
             }
             let step = self.step + 1;
             let learning_rate = schedule.learning_rate(optimizer.learning_rate(), step - start, total) as f32;
-            reports.pending.push_back(Pending { step, epoch, learning_rate, rows: rows.len() });
+            reports.pending.push_back(Pending { step, epoch, learning_rate, rows });
             let scalars = self.scalars(step, learning_rate);
             let (session, program) = self.program(key)?;
-            session.run(program, &[("inputs", Input::F32(&inputs)), ("targets", targets.input())], scalars)?;
+            session.run(program, &handed(program, &batch.inputs, &batch.targets), scalars)?;
             let results = session.results(program, false)?;
             self.step = step;
+            source.give_back(index, batch);
             reports.deliver(&results)?;
             if reports.observer.after_step(self, step)?.is_break() {
                 reports.stop = true;

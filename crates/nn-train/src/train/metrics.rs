@@ -19,6 +19,20 @@ pub fn confusion(predictions: &[u32], labels: &[u32], count: usize) -> Vec<Vec<u
     table
 }
 
+/// The mean, over the classes that occur in truth or prediction, of how much of the union of their true and predicted
+/// places lies in both; from a [`confusion`] table. NaN where there is none.
+pub fn mean_iou(confusion: &[Vec<u32>]) -> f64 {
+    let overlap = |class: usize| {
+        let both = f64::from(confusion[class][class]);
+        let truth: f64 = confusion[class].iter().map(|&count| f64::from(count)).sum();
+        let predicted: f64 = confusion.iter().map(|row| f64::from(row[class])).sum();
+        let union = truth + predicted - both;
+        (union > 0.0).then(|| both / union)
+    };
+    let overlaps: Vec<f64> = (0..confusion.len()).filter_map(overlap).collect();
+    overlaps.iter().sum::<f64>() / overlaps.len() as f64
+}
+
 /// The place of the largest element of each row of `(rows, …)`: the first of equals, the first NaN if there is one.
 ///
 /// # Errors
@@ -49,6 +63,8 @@ mod tests {
     fn classes_are_counted() -> Result<(), Error> {
         assert_eq!(accuracy(&[0, 1, 2, 2], &[0, 1, 1, 2]), 0.75);
         assert_eq!(confusion(&[0, 1, 2, 2], &[0, 1, 1, 2], 3), [[1, 0, 0], [0, 1, 1], [0, 0, 1]]);
+        // Each of two classes has 1 place of 2; the third does not occur.
+        assert_eq!(mean_iou(&[vec![1, 1, 0], vec![0, 1, 0], vec![0, 0, 0]]), (0.5 + 0.5) / 2.0);
         let output = Tensor::from_f32([3, 3], &[1.0, 5.0, 5.0, -3.0, -2.0, -4.0, 1.0, f32::NAN, 9.0])?;
         assert_eq!(argmax_rows(&output)?, [1, 1, 1]);
         Ok(())

@@ -7,6 +7,7 @@ mod data;
 mod evaluate;
 mod files;
 mod fit;
+mod loader;
 pub mod metrics;
 mod observer;
 mod trainer;

@@ -4,7 +4,7 @@ use super::batches::Order;
 use super::compile::{TrainingGraph, begin, compile, training_graph};
 use super::evaluate::measure;
 use crate::Error;
-use crate::nn::{Layer, Loss, TargetKind};
+use crate::nn::{Layer, Loss, Objective, TargetKind};
 use crate::optim::{Adam, Optimizer, Schedule};
 use crate::scope::{Declarations, Scope, trace_model};
 use nn_core::run::Executable;
@@ -39,6 +39,8 @@ pub(super) struct Settings {
     frozen: Vec<String>,
     pub(super) evaluate_every: Option<u32>,
     pub(super) evaluation_batches: Option<usize>,
+    pub(super) mixup: f64,
+    pub(super) loader_threads: Option<usize>,
     pub(super) allow_non_finite: bool,
     pub(super) check: Option<Check>,
     check_from: u32,
@@ -89,6 +91,8 @@ impl Trainer {
             frozen: Vec::new(),
             evaluate_every: None,
             evaluation_batches: None,
+            mixup: 0.0,
+            loader_threads: None,
             allow_non_finite: false,
             check: None,
             check_from: 0,
@@ -184,6 +188,20 @@ impl Trainer {
         self.set(|settings| settings.evaluation_batches = Some(batches))
     }
 
+    /// Mixes each row of a training batch with another, in shares drawn from Beta(`alpha`, `alpha`), and their classes
+    /// alike (Zhang et al. 2018, mixup); 0 mixes nothing. For classes and cross-entropy.
+    #[must_use]
+    pub fn mixup(self, alpha: f64) -> Trainer {
+        self.set(|settings| settings.mixup = alpha)
+    }
+
+    /// How many threads make batches ready while the device trains; 0 leaves that to the thread that trains. The
+    /// default is 2 for data that takes work, else 0. The batches are the same.
+    #[must_use]
+    pub fn loader_threads(self, threads: usize) -> Trainer {
+        self.set(|settings| settings.loader_threads = Some(threads))
+    }
+
     /// Whether to go on when the loss is NaN or infinite, instead of stopping with an error.
     #[must_use]
     pub fn allow_non_finite(self, allow: bool) -> Trainer {
@@ -256,6 +274,13 @@ impl Trainer {
         if self.settings.batch_size == 0 {
             return Err(Error::Setting("the batch size is 0; it must be at least 1".into()));
         }
+        let (alpha, loss) = (self.settings.mixup, self.settings.loss);
+        if !(alpha.is_finite() && alpha >= 0.0) || (alpha > 0.0 && loss != Loss::CrossEntropy) {
+            return Err(Error::Setting(format!(
+                "mixup({alpha}) with the loss {} is impossible; it needs 0 or more, and the loss cross_entropy",
+                loss.name()
+            )));
+        }
         Ok(self.settings.optimizer.check()?)
     }
 
@@ -304,35 +329,43 @@ impl Trainer {
     fn trace(&self, s: &mut Scope, sample_shape: &[usize], key: ProgramKey) -> Result<(), nn_core::Error> {
         let sizes: Vec<usize> = std::iter::once(key.rows).chain(sample_shape.iter().copied()).collect();
         let inputs = s.input("inputs", DType::F32, sizes);
-        let output = self.model.forward(s, inputs);
+        let output = match key.purpose {
+            Purpose::Prediction => {
+                let output = self.model.forward(s, inputs);
+                s.output("output", output);
+                output
+            }
+            Purpose::Training(kind) => self.judge(s, inputs, kind).0,
+            Purpose::Evaluation(kind) => {
+                let (output, objective) = self.judge(s, inputs, kind);
+                measure(s, &objective, output);
+                output
+            }
+        };
         if output.shape().first() != Some(&key.rows) {
             let (rows, shape) = (key.rows, output.shape());
             let message =
                 format!("the model's output has shape {shape}; its first dimension must be the batch ({rows})");
             return Err(nn_core::Error::Usage(message));
         }
-        let loss = self.settings.loss;
-        let compare = |s: &mut Scope, kind| -> Result<Value, nn_core::Error> {
-            loss.check(&output.shape(), kind).map_err(nn_core::Error::Usage)?;
-            let targets = match kind {
-                TargetKind::Classes { .. } if loss != Loss::BinaryCrossEntropy => {
-                    s.input("targets", DType::U32, [key.rows])
-                }
-                TargetKind::Classes { .. } => s.input("targets", DType::F32, [key.rows]),
-                TargetKind::Values { width } => s.input("targets", DType::F32, [key.rows, width]),
-            };
-            s.output("loss", loss.mean(output, targets));
-            Ok(targets)
-        };
-        match key.purpose {
-            Purpose::Prediction => s.output("output", output),
-            Purpose::Training(kind) => _ = compare(s, kind)?,
-            Purpose::Evaluation(kind) => {
-                let targets = compare(s, kind)?;
-                measure(s, loss, kind, output, targets);
-            }
-        }
         Ok(())
+    }
+
+    /// Records the model with its loss, and the targets as an input.
+    fn judge(&self, s: &mut Scope, inputs: Value, kind: TargetKind) -> (Value, Objective) {
+        let (loss, rows) = (self.settings.loss, inputs.shape()[0]);
+        let targets = match kind {
+            TargetKind::Classes { .. } if loss == Loss::BinaryCrossEntropy => s.input("targets", DType::F32, [rows]),
+            TargetKind::Classes { .. } => s.input("targets", DType::U32, [rows]),
+            TargetKind::ClassMaps { size, .. } => s.input("targets", DType::U32, [rows, size]),
+            TargetKind::Probabilities { count: width } | TargetKind::Values { width } => {
+                s.input("targets", DType::F32, [rows, width])
+            }
+        };
+        let objective = Objective { loss, kind, targets };
+        let (output, loss) = self.model.judge(s, inputs, &objective);
+        s.output("loss", loss);
+        (output, objective)
     }
 
     /// Whether an optimiser may change the parameter.
@@ -366,6 +399,13 @@ impl Trainer {
                 compile(&mut built.session, false, seed, |s| self.trace(s, &built.sample_shape, key))
             }
         }?;
+        let known = |name: &str| built.declarations.get(name).is_some();
+        if let Some(late) = compiled.declarations.iter().find(|declaration| !known(&declaration.name)) {
+            return Err(Error::Setting(format!(
+                "the model declares `{}` in training but not in `forward`, so it would not be saved; declare it there too",
+                late.name
+            )));
+        }
         self.programs.insert(key, compiled.program);
         Ok(())
     }
