@@ -26,14 +26,13 @@ pub(super) struct Arguments {
 /// If model, data or device cannot be used.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut found = model::find(&arguments.model)?;
-    let outputs = found.config.outputs();
     let (set, name) = if arguments.data.is_empty() {
         let at = arguments.model.display().to_string();
         let loaded = found.config.complete(&at)?;
         let name = loaded.evaluated_name();
         (loaded.held_out.unwrap_or(loaded.training), name)
     } else {
-        (config::load_alone(&found.config.data, &arguments.data, outputs)?, "given data")
+        (config::load_alone(&found.config, &arguments.data)?, "given data")
     };
     let mut trainer = found.load(arguments.device.device.as_deref())?;
     let evaluation = trainer.evaluate(&set)?;

@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut trainer = found.load(arguments.device.device.as_deref())?;
     let output = trainer.predict(&inputs)?;
     let values = output.as_f32().map_err(nn_train::Error::from)?;
-    let width = config.outputs().unwrap_or(1);
+    let width: usize = output.shape().iter().skip(1).product();
     let loss = config.loss()?;
     let predictions: Vec<Prediction> = values.chunks(width).map(|row| Prediction::of(loss, row)).collect();
     if arguments.json {
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 
 /// The rows that the arguments give, one after the other.
 fn inputs(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
-    let width = config.model.config.sizes[0];
+    let width: usize = config.sample_shape().iter().product();
     if let [path] = arguments
         && Path::new(path).extension().is_some_and(|extension| extension == "npy")
     {

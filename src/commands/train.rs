@@ -296,7 +296,7 @@ fn finish(
     last["samples_per_s"] = json!(log.speed.round());
     log.metrics.write(&last)?;
 
-    let model = config.describe();
+    let model = config.model.architecture.describe();
     let measures = measures(&evaluation);
     let summary = [
         ("Model", format!("{model}, {} parameters", with_commas(parameters as u64))),

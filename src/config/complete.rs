@@ -11,7 +11,7 @@ impl Config {
     /// Checks what can be checked without data.
     pub(crate) fn check(&self) -> Result<(), String> {
         let train = &self.train;
-        self.model.config.build()?;
+        self.model.architecture.layer()?;
         self.optimizer.build()?;
         self.build_schedule()?;
         self.build_order()?;
@@ -47,7 +47,7 @@ impl Config {
 
     /// The number of the model's outputs, if the config says it.
     pub(crate) fn outputs(&self) -> Option<usize> {
-        self.model.config.sizes.last().copied().filter(|size| *size > 0)
+        self.model.architecture.outputs()
     }
 
     /// Loads the data and fills in every default that it decides. `at` names the config in messages.
@@ -56,7 +56,7 @@ impl Config {
     /// What is wrong with the data, or how model, loss and data contradict each other.
     pub(crate) fn complete(&mut self, at: &str) -> Result<LoadedData, Error> {
         let outputs = self.outputs();
-        let data = load_split(&mut self.data, outputs)?;
+        let data = load_split(&mut self.data, outputs, &self.model.architecture)?;
         self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
         self.optimizer.fill().map_err(Error::Usage)?;
         let train = &mut self.train;
@@ -77,43 +77,23 @@ impl Config {
         Ok(data)
     }
 
-    /// Fits sizes and loss of the model to the data.
+    /// Fits model and loss to the data, and each to the other.
     fn fit_model(&mut self, data: &Dataset) -> Result<(), String> {
         let kind = data.targets().kind();
-        let sizes = &mut self.model.config.sizes;
-        if let [first, .., last] = sizes.as_mut_slice() {
-            if *first == 0 {
-                *first = data.width();
-            }
-            if *last == 0 {
-                *last = match kind {
-                    TargetKind::Classes { count } => count,
-                    TargetKind::Values { width } => width,
-                };
-            }
-        }
-        let (first, outputs) = (sizes[0], sizes[sizes.len() - 1]);
-        if first != data.width() {
-            let width = data.width();
-            return Err(format!(
-                "model.config.sizes begins with {first}, but a row of the data has {width} input numbers; begin with {width}"
-            ));
-        }
-        if sizes.contains(&0) {
-            return Err(
-                "model.config.sizes has a 0 between others; only the first and the last may follow the data".into()
-            );
-        }
+        let architecture = &mut self.model.architecture;
+        architecture.fit(&data.sample_shape, kind)?;
+        self.data.sample_shape = Some(data.sample_shape.clone());
         let default = match kind {
-            TargetKind::Classes { count: ..=2 } if outputs == 1 => "binary_cross_entropy",
-            TargetKind::Classes { .. } => "cross_entropy",
+            TargetKind::Classes { count: ..=2 } if architecture.outputs() == Some(1) => "binary_cross_entropy",
             TargetKind::Values { .. } => "mse",
+            _ => "cross_entropy",
         };
         let loss = self.loss.get_or_insert(Loss { kind: default.into(), delta: None });
         if loss.kind == "huber" {
             loss.delta.get_or_insert(1.0);
         }
-        loss.build()?.check(&[data.rows(), outputs].into(), kind)
+        let trainer = self.settings().map_err(|error| error.to_string())?;
+        trainer.evaluation_graph(&data.sample_shape, 1, kind).map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// How many steps the run takes, for a completed config.
@@ -133,7 +113,7 @@ impl Config {
         self.loss.as_ref().ok_or_else(missing)?.build().map_err(Error::Usage)
     }
 
-    /// The trainer of a completed config, with its parameters set up for rows of numbers.
+    /// The trainer of a completed config, with its parameters set up.
     ///
     /// # Errors
     /// If a setting is wrong, or the device fails.
@@ -145,7 +125,7 @@ impl Config {
 
     /// The shape of a row of a completed config's data.
     pub(crate) fn sample_shape(&self) -> Vec<usize> {
-        self.model.config.sizes[..1].to_vec()
+        self.data.sample_shape.clone().unwrap_or_default()
     }
 
     /// The trainer of a completed config, before it has a device.
@@ -154,7 +134,7 @@ impl Config {
     /// If a setting is wrong.
     pub(crate) fn settings(&self) -> Result<Trainer, Error> {
         let build = || -> Result<Trainer, String> {
-            let mut trainer = Trainer::new(self.model.config.build()?)
+            let mut trainer = Trainer::new(self.model.architecture.layer()?)
                 .optimizer(self.optimizer.build()?)
                 .schedule(self.build_schedule()?)
                 .order(self.build_order()?);

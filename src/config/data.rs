@@ -1,6 +1,6 @@
 //! From configurations to data sets.
 
-use super::Data;
+use super::{Architecture, Config, Data};
 use crate::error::Error;
 use nn_data::arrays::read_arrays;
 use nn_data::csv_table::read_csv;
@@ -52,8 +52,12 @@ pub(crate) fn class_names(data: &Dataset) -> &[String] {
 ///
 /// # Errors
 /// What is wrong with the files, with path and place; settings that contradict the data.
-pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>) -> Result<LoadedData, Error> {
-    let (all, picture) = load(data, outputs)?;
+pub(crate) fn load_split(
+    data: &mut Data,
+    outputs: Option<usize>,
+    architecture: &Architecture,
+) -> Result<LoadedData, Error> {
+    let (all, picture) = load(data, outputs, architecture)?;
     let default = match data.kind.as_str() {
         "csv" | "text-table" if all.rows() >= ROWS_TO_SPLIT => 0.1,
         "digits" | "topics" => 0.2,
@@ -89,8 +93,8 @@ pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>) -> Result<Load
 ///
 /// # Errors
 /// As [`load_split`]; also if the config's kind takes no files, or another number of them.
-pub(crate) fn load_alone(data: &Data, files: &[PathBuf], outputs: Option<usize>) -> Result<Dataset, Error> {
-    let mut data = data.clone();
+pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, Error> {
+    let mut data = config.data.clone();
     match (data.kind.as_str(), files) {
         ("arrays", [inputs, targets]) => {
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
@@ -109,10 +113,14 @@ pub(crate) fn load_alone(data: &Data, files: &[PathBuf], outputs: Option<usize>)
             return Err(Error::usage(message));
         }
     }
-    Ok(load(&mut data, outputs)?.0)
+    Ok(load(&mut data, config.outputs(), &config.model.architecture)?.0)
 }
 
-fn load(data: &mut Data, outputs: Option<usize>) -> Result<(Dataset, Option<(usize, usize)>), Error> {
+fn load(
+    data: &mut Data,
+    outputs: Option<usize>,
+    architecture: &Architecture,
+) -> Result<(Dataset, Option<(usize, usize)>), Error> {
     let missing = |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind));
     let needed = |key: &str, path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(key));
     let mut picture = None;
@@ -152,8 +160,8 @@ fn load(data: &mut Data, outputs: Option<usize>) -> Result<(Dataset, Option<(usi
         }
         other => return Err(Error::usage(format!("unknown data.kind = {other:?}"))),
     };
-    // A perceptron takes rows of numbers, whatever they show.
-    set.sample_shape = vec![set.width()];
+    let shape = architecture.sample_shape(&set.sample_shape);
+    set.sample_shape = shape.map_err(|message| Error::usage(format!("{}: {message}", set.name)))?;
     Ok((set, picture))
 }
 

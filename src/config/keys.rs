@@ -7,7 +7,7 @@ type Named<T> = &'static [(&'static str, T)];
 
 const SECTIONS: Named<&[&str]> = &[
     ("model", &["kind", "config", "weights"]),
-    ("data", &["kind"]),
+    ("data", &["kind", "sample_shape"]),
     ("loss", &["kind"]),
     ("optimizer", &["kind", "lr", "weight_decay", "decay"]),
     (
@@ -63,7 +63,8 @@ const KINDS: Named<Named<&[&str]>> = &[
 const LATER: Named<&[&str]> =
     &[("model", &["gpt2", "llama", "bert", "resnet", "cnn"]), ("data", &["tokens", "images", "text"])];
 
-const MLP: &[&str] = &["sizes", "activation", "init", "gain", "dropout"];
+/// The keys of `[model.config]` by the model's kind.
+const CONFIGS: Named<&[&str]> = &[("mlp", &["sizes", "activation", "init", "gain", "dropout"])];
 
 /// What a section is if it has no `kind`.
 const DEFAULT_KINDS: Named<&str> = &[("optimizer", "adam"), ("schedule", "constant")];
@@ -105,10 +106,11 @@ pub(super) fn check(config: &Table) -> Result<(), String> {
                 return Err(unknown_key(section, key, kind, own.iter().chain(of_kind).copied()));
             }
         }
-        if let (Some(Value::Table(model)), "model") = (content.get("config"), section.as_str())
-            && let Some(key) = model.keys().find(|key| !MLP.contains(&key.as_str()))
-        {
-            return Err(unknown_key("model.config", key, kind, MLP.iter().copied()));
+        if let (Some(Value::Table(model)), "model", Some(kind)) = (content.get("config"), section.as_str(), kind) {
+            let known = of(CONFIGS, kind).unwrap_or_default();
+            if let Some(key) = model.keys().find(|key| !known.contains(&key.as_str())) {
+                return Err(unknown_key("model.config", key, Some(kind), known.iter().copied()));
+            }
         }
     }
     for section in ["model", "data"] {

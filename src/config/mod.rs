@@ -1,12 +1,14 @@
 //! The configuration of a run: what a config file or a preset says, with every default that is known at once.
 
+mod architecture;
 mod complete;
 mod data;
 mod keys;
-mod model;
 mod parse;
 mod presets;
+mod settings;
 
+pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
 pub(crate) use parse::read;
@@ -37,29 +39,11 @@ pub(crate) struct Config {
 /// `[model]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Model {
-    pub(crate) kind: String,
     /// Tensors to begin with; random by the seed if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<PathBuf>,
-    pub(crate) config: Mlp,
-}
-
-/// `[model.config]` of an `mlp`: linear layers with an activation between them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Mlp {
-    /// Features of the input, of each hidden layer and of the output. 0 as the first or last takes the data's.
-    pub(crate) sizes: Vec<usize>,
-    #[serde(default = "relu")]
-    pub(crate) activation: String,
-    /// How weights begin: `torch` (as `torch.nn.Linear`), or the name of another initialisation.
-    #[serde(default = "torch")]
-    pub(crate) init: String,
-    /// A factor on the initial weights of the `xavier` kinds.
-    #[serde(default = "one")]
-    pub(crate) gain: f64,
-    /// The share of hidden features that training sets to 0.
-    #[serde(default)]
-    pub(crate) dropout: f32,
+    #[serde(flatten)]
+    pub(crate) architecture: Architecture,
 }
 
 /// `[data]`. Which keys a kind takes is in `keys.rs`.
@@ -100,6 +84,9 @@ pub(crate) struct Data {
     /// Decides the held-out rows and generated data, whatever the seed of the training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
+    /// The shape of a sample as the model takes it; a run writes it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sample_shape: Option<Vec<usize>>,
     /// The classes' names, in order of their numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) classes: Option<Vec<String>>,
@@ -194,15 +181,6 @@ pub(crate) struct Output {
     pub(crate) name: String,
 }
 
-impl Config {
-    /// The model in a few words, such as `mlp 64-96-48-10 relu`.
-    pub(crate) fn describe(&self) -> String {
-        let Mlp { sizes, activation, .. } = &self.model.config;
-        let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-        format!("{} {} {activation}", self.model.kind, sizes.join("-"))
-    }
-}
-
 impl Default for Optimizer {
     fn default() -> Optimizer {
         Optimizer {
@@ -245,18 +223,6 @@ impl Default for Checkpoint {
     fn default() -> Checkpoint {
         Checkpoint { every: None, keep: 3 }
     }
-}
-
-fn relu() -> String {
-    "relu".into()
-}
-
-fn torch() -> String {
-    "torch".into()
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 fn adam() -> String {

@@ -42,10 +42,15 @@ fn one_line(message: &str) -> String {
     message.trim().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Replaces `model.config = "file.json"` by the file's content.
+/// Replaces `model.config = "file.json"` by the file's content, and puts an empty table where there is none.
 fn inline_model_config(table: &mut Table, folder: &Path) -> Result<(), String> {
     let Some(Value::Table(model)) = table.get_mut("model") else { return Ok(()) };
-    let Some(Value::String(path)) = model.get("config") else { return Ok(()) };
+    let path = match model.get("config") {
+        // All at its defaults.
+        None => return Ok(drop(model.insert("config".into(), Value::Table(Table::new())))),
+        Some(Value::String(path)) => path,
+        Some(_) => return Ok(()),
+    };
     let path: PathBuf = folder.join(path);
     let fault = |error: &dyn std::fmt::Display| {
         format!("model.config: {}: {error}; give a JSON file with the model's settings, or a table", path.display())

@@ -1,6 +1,6 @@
 //! The presets: configurations that come with the program.
 
-use super::{Config, Data, Loss, Mlp, Model, Optimizer, Output, Train};
+use super::{Architecture, Config, Data, Loss, Mlp, Model, Optimizer, Output, Train};
 
 /// Names of the presets and what they do.
 pub(crate) const PRESETS: &[(&str, &str)] = &[
@@ -29,12 +29,14 @@ fn adam(lr: f64) -> Optimizer {
     Optimizer { lr: Some(lr), ..Optimizer::default() }
 }
 
+fn mlp(sizes: &[usize], activation: &str) -> Mlp {
+    Mlp { sizes: sizes.to_vec(), activation: activation.into(), init: "torch".into(), gain: 1.0, dropout: 0.0 }
+}
+
 /// The parts that differ, the others at their defaults.
-fn with(sizes: &[usize], activation: &str, data: Data, loss: &str, optimizer: Optimizer, train: Train) -> Config {
-    let (sizes, activation) = (sizes.to_vec(), activation.into());
-    let config = Mlp { sizes, activation, init: "torch".into(), gain: 1.0, dropout: 0.0 };
+fn with(architecture: Architecture, data: Data, loss: &str, optimizer: Optimizer, train: Train) -> Config {
     Config {
-        model: Model { kind: "mlp".into(), weights: None, config },
+        model: Model { weights: None, architecture },
         data,
         loss: Some(Loss { kind: loss.into(), delta: None }),
         optimizer,
@@ -49,19 +51,18 @@ fn with(sizes: &[usize], activation: &str, data: Data, loss: &str, optimizer: Op
 fn xor(hidden: usize) -> Config {
     let data = Data { kind: "xor".into(), batch_size: Some(4), ..Data::default() };
     let train = Train { epochs: Some(1000), eval_every: Some(100), ..Train::default() };
-    let mut config = with(&[2, hidden, 1], "sigmoid", data, "binary_cross_entropy", adam(0.05), train);
     // Sigmoids of small weights are all but linear, and a linear model of exclusive or learns nothing at first.
-    (config.model.config.init, config.model.config.gain) = ("xavier_normal".into(), 4.0);
-    config
+    let model = Mlp { init: "xavier_normal".into(), gain: 4.0, ..mlp(&[2, hidden, 1], "sigmoid") };
+    with(Architecture::Mlp(model), data, "binary_cross_entropy", adam(0.05), train)
 }
 
 fn digits() -> Config {
     let data =
         Data { kind: "digits".into(), batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
     let train = Train { epochs: Some(40), ..Train::default() };
-    let mut config = with(&[64, 160, 80, 10], "relu", data, "cross_entropy", adam(5e-3), train);
     // So few pictures are soon known by heart: without dropout about 1 % fewer of the others are right.
-    config.model.config.dropout = 0.4;
+    let model = Mlp { dropout: 0.4, ..mlp(&[64, 160, 80, 10], "relu") };
+    let mut config = with(Architecture::Mlp(model), data, "cross_entropy", adam(5e-3), train);
     config.schedule.kind = "cosine".into();
     // A run of seconds has little to lose, and a file that is safe on the disk takes a while.
     config.checkpoint.every = Some(460);
@@ -73,5 +74,5 @@ fn text(loss: &str, optimizer: Optimizer, epochs: u32) -> Config {
         Data { kind: "topics".into(), batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
     let train = Train { epochs: Some(epochs), ..Train::default() };
     // The first and the last size follow the data, which may be a file.
-    with(&[0, 100, 50, 0], "relu", data, loss, optimizer, train)
+    with(Architecture::Mlp(mlp(&[0, 100, 50, 0], "relu")), data, loss, optimizer, train)
 }

@@ -1,69 +1,12 @@
-//! From configurations to the library's models, losses, optimisers and schedules.
+//! From configurations to the library's losses, optimisers and schedules.
 
-use super::{Config, Mlp, Optimizer};
-use nn_train::nn::{
-    Dropout, Elu, Gelu, GeluTanh, Init, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
-};
+use super::{Config, Optimizer};
 use nn_train::optim::{Adam, AdamW, RmsProp, Sgd};
 use nn_train::{Decay, Loss, Order, Schedule};
 
-const ACTIVATIONS: [&str; 10] =
-    ["relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "softplus", "none"];
-const INITS: [&str; 5] = ["torch", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"];
-
-fn unknown(key: &str, value: &str, known: &[&str]) -> String {
+pub(super) fn unknown(key: &str, value: &str, known: &[&str]) -> String {
     let near = super::nearest(value, known.iter().copied()).unwrap_or_default();
     format!("unknown {key} = {value:?}; the nearest known one is {near:?} (of {})", known.join(", "))
-}
-
-impl Mlp {
-    /// Linear layers with the activation between them, named as `torch.nn.Sequential` names them.
-    pub(super) fn build(&self) -> Result<Sequential, String> {
-        let mut model = Sequential::new();
-        if self.sizes.len() < 2 {
-            return Err("model.config.sizes needs at least two numbers: those of the input and of the output".into());
-        }
-        if !(self.gain.is_finite() && self.gain > 0.0) {
-            return Err(format!("model.config.gain = {} must be above 0", self.gain));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("model.config.dropout = {} must be 0 or more and below 1", self.dropout));
-        }
-        for (index, pair) in self.sizes.windows(2).enumerate() {
-            if index > 0 {
-                model = model.add(self.activate()?);
-            }
-            let linear = Linear::new(pair[0], pair[1]);
-            model = model.add(match self.init.as_str() {
-                "torch" => linear,
-                "xavier_uniform" => linear.init(Init::XavierUniform { gain: self.gain }, Init::Zeros),
-                "xavier_normal" => linear.init(Init::XavierNormal { gain: self.gain }, Init::Zeros),
-                "kaiming_uniform" => linear.init(Init::KaimingUniform { a: 0.0 }, Init::Zeros),
-                "kaiming_normal" => linear.init(Init::KaimingNormal, Init::Zeros),
-                other => return Err(unknown("model.config.init", other, &INITS)),
-            });
-        }
-        Ok(model)
-    }
-
-    /// Activation and dropout as one layer, so that the names of the layers after it don't depend on the dropout.
-    fn activate(&self) -> Result<Sequential, String> {
-        let layer = Sequential::new();
-        let layer = match self.activation.as_str() {
-            "relu" => layer.add(Relu),
-            "leaky_relu" => layer.add(LeakyRelu::default()),
-            "elu" => layer.add(Elu::default()),
-            "gelu" => layer.add(Gelu),
-            "gelu_tanh" => layer.add(GeluTanh),
-            "silu" => layer.add(Silu),
-            "tanh" => layer.add(Tanh),
-            "sigmoid" => layer.add(Sigmoid),
-            "softplus" => layer.add(Softplus),
-            "none" => layer,
-            other => return Err(unknown("model.config.activation", other, &ACTIVATIONS)),
-        };
-        Ok(if self.dropout > 0.0 { layer.add(Dropout::new(self.dropout)) } else { layer })
-    }
 }
 
 impl super::Loss {

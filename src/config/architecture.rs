@@ -1,0 +1,177 @@
+//! The kinds of models that a configuration can name, and what they take from the data.
+
+use super::settings::unknown;
+use nn_train::nn::{
+    Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
+    TargetKind,
+};
+use serde::{Deserialize, Serialize};
+
+const ACTIVATIONS: [&str; 10] =
+    ["relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "softplus", "none"];
+const INITS: [&str; 5] = ["torch", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"];
+
+/// `[model]`: the kind, and the settings of that kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "config", rename_all = "snake_case")]
+pub(crate) enum Architecture {
+    Mlp(Mlp),
+}
+
+/// `[model.config]` of an `mlp`: linear layers with an activation between them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mlp {
+    /// Features of the input, of each hidden layer and of the output. 0 as the first or last takes the data's.
+    pub(crate) sizes: Vec<usize>,
+    #[serde(default = "relu")]
+    pub(crate) activation: String,
+    /// How weights begin: `torch` (as `torch.nn.Linear`), or the name of another initialisation.
+    #[serde(default = "torch")]
+    pub(crate) init: String,
+    /// A factor on the initial weights of the `xavier` kinds.
+    #[serde(default = "one")]
+    pub(crate) gain: f64,
+    /// The share of hidden features that training sets to 0.
+    #[serde(default)]
+    pub(crate) dropout: f32,
+}
+
+impl Architecture {
+    /// The model's layer.
+    ///
+    /// # Errors
+    /// If a setting is wrong.
+    pub(super) fn layer(&self) -> Result<Box<dyn Layer>, String> {
+        match self {
+            Architecture::Mlp(mlp) => Ok(Box::new(mlp.build()?)),
+        }
+    }
+
+    /// The shape in which the model takes samples of the data's shape.
+    ///
+    /// # Errors
+    /// If it cannot take them.
+    pub(super) fn sample_shape(&self, data: &[usize]) -> Result<Vec<usize>, String> {
+        match self {
+            // A perceptron takes rows of numbers, whatever they show.
+            Architecture::Mlp(_) => Ok(vec![data.iter().product()]),
+        }
+    }
+
+    /// Fits what the settings leave open to samples and targets of the data.
+    ///
+    /// # Errors
+    /// If the settings contradict the data.
+    pub(super) fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
+        match self {
+            Architecture::Mlp(mlp) => mlp.fit(sample[0], targets),
+        }
+    }
+
+    /// The number of the model's outputs, if the settings say it.
+    pub(super) fn outputs(&self) -> Option<usize> {
+        match self {
+            Architecture::Mlp(mlp) => mlp.sizes.last().copied().filter(|size| *size > 0),
+        }
+    }
+
+    /// The model in a few words, such as `mlp 64-96-48-10 relu`.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Architecture::Mlp(Mlp { sizes, activation, .. }) => {
+                let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+                format!("mlp {} {activation}", sizes.join("-"))
+            }
+        }
+    }
+}
+
+impl Mlp {
+    /// Linear layers with the activation between them, named as `torch.nn.Sequential` names them.
+    fn build(&self) -> Result<Sequential, String> {
+        let mut model = Sequential::new();
+        if self.sizes.len() < 2 {
+            return Err("model.config.sizes needs at least two numbers: those of the input and of the output".into());
+        }
+        if !(self.gain.is_finite() && self.gain > 0.0) {
+            return Err(format!("model.config.gain = {} must be above 0", self.gain));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("model.config.dropout = {} must be 0 or more and below 1", self.dropout));
+        }
+        for (index, pair) in self.sizes.windows(2).enumerate() {
+            if index > 0 {
+                model = model.add(self.activate()?);
+            }
+            let linear = Linear::new(pair[0], pair[1]);
+            model = model.add(match self.init.as_str() {
+                "torch" => linear,
+                "xavier_uniform" => linear.init(Init::XavierUniform { gain: self.gain }, Init::Zeros),
+                "xavier_normal" => linear.init(Init::XavierNormal { gain: self.gain }, Init::Zeros),
+                "kaiming_uniform" => linear.init(Init::KaimingUniform { a: 0.0 }, Init::Zeros),
+                "kaiming_normal" => linear.init(Init::KaimingNormal, Init::Zeros),
+                other => return Err(unknown("model.config.init", other, &INITS)),
+            });
+        }
+        Ok(model)
+    }
+
+    /// Activation and dropout as one layer, so that the names of the layers after it don't depend on the dropout.
+    fn activate(&self) -> Result<Sequential, String> {
+        let layer = Sequential::new();
+        let layer = match self.activation.as_str() {
+            "relu" => layer.add(Relu),
+            "leaky_relu" => layer.add(LeakyRelu::default()),
+            "elu" => layer.add(Elu::default()),
+            "gelu" => layer.add(Gelu),
+            "gelu_tanh" => layer.add(GeluTanh),
+            "silu" => layer.add(Silu),
+            "tanh" => layer.add(Tanh),
+            "sigmoid" => layer.add(Sigmoid),
+            "softplus" => layer.add(Softplus),
+            "none" => layer,
+            other => return Err(unknown("model.config.activation", other, &ACTIVATIONS)),
+        };
+        Ok(if self.dropout > 0.0 { layer.add(Dropout::new(self.dropout)) } else { layer })
+    }
+
+    /// Takes the first and the last size from the data where they are 0.
+    fn fit(&mut self, width: usize, targets: TargetKind) -> Result<(), String> {
+        if let [first, .., last] = self.sizes.as_mut_slice() {
+            if *first == 0 {
+                *first = width;
+            }
+            if *last == 0 {
+                *last = match targets {
+                    TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
+                    TargetKind::ClassMaps { count, size } => count * size,
+                    TargetKind::Values { width } => width,
+                };
+            }
+        }
+        let first = self.sizes[0];
+        if first != width {
+            return Err(format!(
+                "model.config.sizes begins with {first}, but a row of the data has {width} input numbers; begin with {width}"
+            ));
+        }
+        if self.sizes.contains(&0) {
+            return Err(
+                "model.config.sizes has a 0 between others; only the first and the last may follow the data".into()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn relu() -> String {
+    "relu".into()
+}
+
+fn torch() -> String {
+    "torch".into()
+}
+
+fn one() -> f64 {
+    1.0
+}
