@@ -57,8 +57,8 @@ pub mod prelude {
     pub use nn_data::topics::{TopicsOptions, topics};
     pub use nn_data::{Dataset, Inputs, Standardisation, Targets};
     pub use nn_train::nn::{
-        Dropout, Elu, Flatten, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Loss, Relu, Sequential, Sigmoid, Silu,
-        Softmax, Softplus, Tanh,
+        Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout, Elu, Flatten, Gelu, GeluTanh, Init, Layer,
+        LeakyRelu, Linear, Loss, Padding, Relu, Sequential, Sigmoid, Silu, Softmax, Softplus, Tanh,
     };
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{

@@ -8,6 +8,7 @@
 //! a kernel panics with a message that begins "internal:" rather than read or write elsewhere.
 
 pub mod arg_reduce;
+pub mod convolution;
 pub mod copy;
 pub mod cross_entropy;
 pub mod elementwise;
@@ -22,6 +23,7 @@ pub mod softmax;
 pub mod strided;
 
 pub use arg_reduce::{Extreme, arg_reduce};
+pub use convolution::{Convolution, convolution, convolution_input_gradient, convolution_weight_gradient};
 pub use copy::copy;
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use matmul::{Matrix, matmul};

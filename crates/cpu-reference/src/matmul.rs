@@ -72,7 +72,8 @@ pub fn matmul<T: Real>(
             (&a.values[a.offset + a_batch..], a.row_stride, a.column_stride),
             (&b.values[b.offset + b_batch..], b.row_stride, b.column_stride),
             sizes,
-            output,
+            (output, n),
+            false,
             parallelism,
         );
     };
@@ -92,25 +93,31 @@ pub fn matmul<T: Real>(
     }
 }
 
-/// One product. Both operands are (elements from the first on, row stride, column stride).
-fn multiply<T: Real>(
+/// One product, written to the output or added to it. Both operands are (elements from the first on, row stride, column
+/// stride), the output is (elements from the first on, row stride).
+pub(crate) fn multiply<T: Real>(
     a: (&[T], usize, usize),
     b: (&[T], usize, usize),
     [m, k, n]: [usize; 3],
-    output: &mut [T],
+    (output, output_stride): (&mut [T], usize),
+    add: bool,
     parallelism: Parallelism,
 ) {
     let last =
         |rows: usize, columns: usize, strides: (usize, usize)| (rows - 1) * strides.0 + (columns - 1) * strides.1;
     assert!(
-        last(m, k, (a.1, a.2)) < a.0.len() && last(k, n, (b.1, b.2)) < b.0.len() && output.len() == m * n,
+        m * k * n > 0
+            && last(m, k, (a.1, a.2)) < a.0.len()
+            && last(k, n, (b.1, b.2)) < b.0.len()
+            && last(m, n, (output_stride, 1)) < output.len()
+            && output_stride >= n,
         "internal: a matrix product leads out of its operands"
     );
     // SAFETY: every element (i, j) with i < rows and j < columns that gemm reads or writes lies at
     // i·row stride + j·column stride from the pointer, which the assertion shows to be in the slice
     // (strides are not negative, so the last element is the farthest). The output is borrowed
-    // exclusively, so it overlaps no operand, and `read_dst` is false. All offsets fit in isize because
-    // they are indices of slices.
+    // exclusively, so it overlaps no operand, and its rows don't overlap; what `read_dst` reads there are
+    // numbers. All offsets fit in isize because they are indices of slices.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(
@@ -119,15 +126,15 @@ fn multiply<T: Real>(
             k,
             output.as_mut_ptr(),
             1,
-            n as isize,
-            false,
+            output_stride as isize,
+            add,
             a.0.as_ptr(),
             a.2 as isize,
             a.1 as isize,
             b.0.as_ptr(),
             b.2 as isize,
             b.1 as isize,
-            T::ZERO,
+            if add { T::ONE } else { T::ZERO },
             T::ONE,
             false,
             false,

@@ -1,6 +1,7 @@
 //! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
 
 mod accuracy;
+mod convolution;
 mod cross_entropy;
 mod elementwise;
 mod elementwise_row;
@@ -16,13 +17,21 @@ mod shape;
 mod softmax;
 mod support;
 
+pub use convolution::Convolution;
 pub use elementwise::contiguous_op;
 pub use operands::IntoValue;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
-    let families: [&[&str]; 6] =
-        [shape::NAMES, reduce::NAMES, matmul::NAMES, softmax::NAMES, cross_entropy::NAMES, rows::NAMES];
+    let families: [&[&str]; 7] = [
+        shape::NAMES,
+        reduce::NAMES,
+        matmul::NAMES,
+        softmax::NAMES,
+        cross_entropy::NAMES,
+        rows::NAMES,
+        convolution::NAMES,
+    ];
     elementwise::rows().map(|row| row.name()).chain(families.into_iter().flatten().copied()).collect()
 }

@@ -1,6 +1,7 @@
 //! Layers and losses: functions that add nodes to a graph.
 
 mod activation;
+mod convolution;
 mod dropout;
 mod flatten;
 mod linear;
@@ -9,6 +10,7 @@ mod sequential;
 
 pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
+pub use convolution::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Padding, Pair};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use linear::Linear;
