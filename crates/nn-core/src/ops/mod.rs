@@ -7,6 +7,9 @@ mod elementwise_row;
 mod elementwise_samples;
 mod elementwise_support;
 mod matmul;
+mod normalise;
+mod normalise_bounds;
+mod normalise_samples;
 mod operands;
 mod random;
 mod reduce;
@@ -17,12 +20,20 @@ mod softmax;
 mod support;
 
 pub use elementwise::contiguous_op;
+pub use normalise::Moments;
 pub use operands::IntoValue;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
-    let families: [&[&str]; 6] =
-        [shape::NAMES, reduce::NAMES, matmul::NAMES, softmax::NAMES, cross_entropy::NAMES, rows::NAMES];
+    let families: [&[&str]; 7] = [
+        shape::NAMES,
+        reduce::NAMES,
+        matmul::NAMES,
+        softmax::NAMES,
+        cross_entropy::NAMES,
+        rows::NAMES,
+        normalise::NAMES,
+    ];
     elementwise::rows().map(|row| row.name()).chain(families.into_iter().flatten().copied()).collect()
 }
