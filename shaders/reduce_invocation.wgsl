@@ -30,6 +30,7 @@ struct Parameters {
 
 //!include shared/numbers.wgsl
 //!include shared/kept.wgsl
+//!include shared/reduced.wgsl
 //!include shared/reduce.wgsl
 
 @compute @workgroup_size(WIDTH)

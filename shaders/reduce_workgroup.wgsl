@@ -29,6 +29,7 @@ struct Parameters {
 
 //!include shared/numbers.wgsl
 //!include shared/kept.wgsl
+//!include shared/reduced.wgsl
 //!include shared/reduce.wgsl
 
 var<workgroup> partial: array<f32, WIDTH>;

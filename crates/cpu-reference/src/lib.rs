@@ -14,6 +14,7 @@ pub mod cross_entropy;
 pub mod elementwise;
 pub mod exponential;
 pub mod matmul;
+pub mod normalise;
 pub mod pad;
 pub mod philox;
 pub mod real;
@@ -27,6 +28,7 @@ pub use convolution::{Convolution, convolution, convolution_input_gradient, conv
 pub use copy::copy;
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use matmul::{Matrix, matmul};
+pub use normalise::{SumsInput, moments, normalised_sums};
 pub use pad::pad;
 pub use real::Real;
 pub use reduce::{Reduction, reduce};

@@ -11,8 +11,8 @@ pub use op::{
     Op, OpKind, Precision, ViewOp,
 };
 pub(crate) use op::{too_long, values_of, word, words};
-pub(crate) use trace::apply;
 pub use trace::{Trace, Value, extend, trace};
+pub(crate) use trace::{apply, apply_many};
 
 use crate::tensor::{Bytes, TensorType};
 use std::panic::Location;

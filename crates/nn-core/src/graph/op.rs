@@ -128,6 +128,12 @@ pub trait KernelOp {
 
     /// How exact the results are, given the inputs' types and the largest finite magnitude in each.
     fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], largest: &[f64]) -> Accuracy;
+
+    /// Computes in double precision what [`Accuracy::summed`] counts units of, for operators whose own results on the
+    /// absolute values of their inputs are not that: sums of differences.
+    fn magnitudes(&self, _call: &mut CpuCall<'_>) -> Option<Result<(), Error>> {
+        None
+    }
 }
 
 /// One input of a CPU kernel.

@@ -342,3 +342,11 @@ pub(crate) fn apply(op: impl Op, inputs: &[Value]) -> Vec<Value> {
     let made: Vec<ValueId> = made.unwrap_or_else(|| vec![first.id]);
     made.into_iter().map(|id| Value { key, id, not_send: PhantomData }).collect()
 }
+
+/// As [`apply`], for an operator of `N` outputs. After a mistake, which the trace reports when it ends, they all stand
+/// for the first input.
+#[track_caller]
+pub(crate) fn apply_many<const N: usize>(op: impl Op, inputs: &[Value]) -> [Value; N] {
+    let made = apply(op, inputs);
+    std::array::from_fn(|output| made.get(output).copied().unwrap_or(inputs[0]))
+}

@@ -8,6 +8,9 @@ mod elementwise_row;
 mod elementwise_samples;
 mod elementwise_support;
 mod matmul;
+mod normalise;
+mod normalise_bounds;
+mod normalise_samples;
 mod operands;
 mod random;
 mod reduce;
@@ -19,12 +22,13 @@ mod support;
 
 pub use convolution::Convolution;
 pub use elementwise::contiguous_op;
+pub use normalise::Moments;
 pub use operands::IntoValue;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
-    let families: [&[&str]; 7] = [
+    let families: &[&[&str]] = &[
         shape::NAMES,
         reduce::NAMES,
         matmul::NAMES,
@@ -32,6 +36,7 @@ pub fn names() -> Vec<&'static str> {
         cross_entropy::NAMES,
         rows::NAMES,
         convolution::NAMES,
+        normalise::NAMES,
     ];
-    elementwise::rows().map(|row| row.name()).chain(families.into_iter().flatten().copied()).collect()
+    elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -13,7 +13,7 @@ use cpu_reference::{Extreme, Reduction, Strided};
 pub(super) const NAMES: &[&str] = &["sum", "mean", "sum_of_squares", "max", "min", "argmax", "argmin"];
 
 /// Elements that an invocation adds up before they join the total; cuts fall between two such groups.
-const GROUP: usize = 64;
+pub(super) const GROUP: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -33,12 +33,12 @@ struct Reduce {
 
 /// The kept and the reduced dimensions of views of one shape, each merged where all are evenly spaced: their sizes, and
 /// each view's strides.
-struct Split {
-    kept: (Vec<usize>, Vec<Vec<usize>>),
-    reduced: (Vec<usize>, Vec<Vec<usize>>),
+pub(super) struct Split {
+    pub(super) kept: (Vec<usize>, Vec<Vec<usize>>),
+    pub(super) reduced: (Vec<usize>, Vec<Vec<usize>>),
 }
 
-fn split(shape: &[usize], views: &[&[usize]], axes: &[usize]) -> Split {
+pub(super) fn split(shape: &[usize], views: &[&[usize]], axes: &[usize]) -> Split {
     let part = |wanted: bool| {
         let chosen: Vec<usize> = (0..shape.len()).filter(|axis| axes.contains(axis) == wanted).collect();
         let sizes: Shape = chosen.iter().map(|&axis| shape[axis]).collect::<Vec<_>>().into();
@@ -59,7 +59,7 @@ fn split(shape: &[usize], views: &[&[usize]], axes: &[usize]) -> Split {
 }
 
 /// The strides of a reduction's output along the axes of its input: 0 along those that it lacks.
-fn output_strides(shape: &Shape, axes: &[usize]) -> Vec<usize> {
+pub(super) fn output_strides(shape: &Shape, axes: &[usize]) -> Vec<usize> {
     let mut strides = Layout::contiguous(&shape.keep(axes)).strides;
     axes.iter().for_each(|&axis| strides[axis] = 0);
     strides
@@ -83,7 +83,7 @@ fn parts_of(elements: usize) -> Option<usize> {
 }
 
 /// The most additions that a term goes through on a GPU, not counting those to 0.
-fn additions(count: usize) -> usize {
+pub(super) fn additions(count: usize) -> usize {
     // One invocation adds up groups of 64, then the groups.
     let alone = if count <= 4096 { count.min(64) + count.div_ceil(64) - 2 } else { 0 };
     // A workgroup's 256 invocations each add up every 256th element; a tree of eight levels joins them.

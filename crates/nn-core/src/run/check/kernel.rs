@@ -24,11 +24,31 @@ fn flushed(value: f64) -> f64 {
 impl KernelCase<'_> {
     /// The oracle's results of these inputs.
     fn results(&self, inputs: &[Bytes]) -> Result<Vec<Bytes>, Error> {
+        self.call(inputs, |call| self.kernel.cpu(call))
+    }
+
+    /// What the error of sums is measured by.
+    fn magnitudes(&self) -> Result<Vec<Bytes>, Error> {
+        let mut own = true;
+        let results = self.call(&self.inputs, |call| {
+            self.kernel.magnitudes(call).unwrap_or_else(|| {
+                own = false;
+                Ok(())
+            })
+        })?;
+        if own { Ok(results) } else { self.results_of(f64::abs) }
+    }
+
+    fn call(
+        &self,
+        inputs: &[Bytes],
+        kernel: impl FnOnce(&mut CpuCall<'_>) -> Result<(), Error>,
+    ) -> Result<Vec<Bytes>, Error> {
         let bytes = |kind: &TensorType| kind.shape.elements() * Precision::F64.element_bytes(kind.dtype);
         let mut outputs: Vec<Bytes> = self.node.outputs.iter().map(|kind| Bytes::zeroed(bytes(kind))).collect();
         let inputs = inputs.iter().zip(&self.launch.inputs);
         let inputs = inputs.map(|(bytes, input)| CpuInput { bytes: bytes.as_ref(), layout: &input.layout });
-        self.kernel.cpu(&mut CpuCall {
+        kernel(&mut CpuCall {
             precision: Precision::F64,
             inputs: inputs.collect(),
             outputs: outputs.iter_mut().map(AsMut::as_mut).collect(),
@@ -78,7 +98,7 @@ impl KernelCase<'_> {
         let kinds: Vec<TensorType> = self.launch.inputs.iter().map(kind).collect();
         let accuracy = self.kernel.accuracy(arithmetic, &kinds, &self.largest());
         let exact = self.results(&self.inputs)?;
-        let magnitude = if accuracy.summed == 0.0 { None } else { Some(self.results_of(f64::abs)?) };
+        let magnitude = if accuracy.summed == 0.0 { None } else { Some(self.magnitudes()?) };
         let flushed =
             if gpu && self.any(|value| flushed(value) != value) { Some(self.results_of(flushed)?) } else { None };
         // WGSL promises nothing of what infinite inputs reach. Two runs of the oracle tell what that is: NaN in their
