@@ -57,8 +57,9 @@ pub mod prelude {
     pub use nn_data::topics::{TopicsOptions, topics};
     pub use nn_data::{Dataset, Inputs, Standardisation, Targets};
     pub use nn_train::nn::{
-        Dropout, Elu, Flatten, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Loss, Relu, Sequential, Sigmoid, Silu,
-        Softmax, Softplus, Tanh,
+        BatchNorm1d, BatchNorm2d, Dropout, Elu, Flatten, Gelu, GeluTanh, GroupNorm, Init, InstanceNorm1d,
+        InstanceNorm2d, Layer, LayerNorm, LeakyRelu, Linear, Loss, Relu, Sequential, Sigmoid, Silu, Softmax, Softplus,
+        Tanh,
     };
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{
