@@ -29,6 +29,17 @@ const BENCHES: &[Bench] = &[
     Bench { kernel: "sum of columns", shapes: &[&[1024, 1024]], build: |x| x[0].sum(&[0]) },
     Bench { kernel: "softmax", shapes: &[&[1024, 1024]], build: |x| x[0].softmax(1) },
     Bench { kernel: "softmax", shapes: &[&[4096, 1024]], build: |x| x[0].softmax(1) },
+    Bench { kernel: "moments of rows", shapes: &[&[4096, 1024]], build: |x| x[0].moments(&[1], 1e-5).variance },
+    Bench {
+        kernel: "layer norm",
+        shapes: &[&[4096, 1024], &[1024], &[1024]],
+        build: |x| x[0].normalise(&[1], 1e-5, Some(x[1]), Some(x[2])),
+    },
+    Bench {
+        kernel: "batch norm",
+        shapes: &[&[32, 64, 56, 56], &[64, 1, 1], &[64, 1, 1]],
+        build: |x| x[0].normalise(&[0, 2, 3], 1e-5, Some(x[1]), Some(x[2])),
+    },
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -392,6 +392,53 @@ def rows(family):
                terms=[1, int(numpy.bincount(batch.ravel()).max())], linear=True)
 
 
+def normalise(family):
+    outputs = {
+        "mean": lambda a, axes, eps: a.mean(dim=axes, keepdim=True),
+        "variance": lambda a, axes, eps: a.var(dim=axes, correction=0, keepdim=True),
+        "inverse": lambda a, axes, eps: (a.var(dim=axes, correction=0, keepdim=True) + eps).rsqrt(),
+    }
+    grid = [((7,), [0]), ((40, 3), [0]), ((3, 40), [1]), ((2, 3, 4), [0, 2]), ((2, 3, 4), [1]), ((2, 3, 2, 4), [0, 2, 3])]
+    for which, function in outputs.items():
+        for sizes, axes in grid:
+            count = math.prod(sizes[axis] for axis in axes)
+            family.add("moments", f"moments {list(sizes)} over {axes}, {which}", [family.normal(*sizes)],
+                       lambda a, which, axes, eps: function(a, axes, eps), {"which": which, "axes": axes, "eps": 1.0}, terms=count)
+        rows = numpy.array([[1.0, numpy.nan, 2.0], [3.0, 1.0, 2.0]], dtype=numpy.float32)
+        family.add("moments", f"moments with NaN, {which}", [rows], lambda a, which, axes, eps: function(a, axes, eps),
+                   {"which": which, "axes": [1], "eps": 1.0}, terms=3, special=True)
+
+    def batch(a, *parameters, eps, **_):
+        return functional.batch_norm(a, None, None, *parameters, training=True, eps=eps)
+
+    def layer(a, *parameters, eps, axes, **_):
+        return functional.layer_norm(a, tuple(a.shape[axis] for axis in axes), *parameters, eps=eps)
+
+    def instance(a, *parameters, eps, **_):
+        return functional.instance_norm(a, None, None, *parameters, eps=eps)
+
+    def group(a, *parameters, eps, groups, **_):
+        return functional.group_norm(a, groups, *parameters, eps=eps)
+
+    # What is normalised, over which axes, the parameters' shape and how it is seen, and the groups of channels.
+    cases = [
+        (batch, (6, 4), [0], (4,), [4], 0), (batch, (3, 4, 5), [0, 2], (4,), [4, 1], 0),
+        (batch, (3, 2, 3, 4), [0, 2, 3], (2,), [2, 1, 1], 0), (batch, (2, 1), [0], (1,), [1], 0),
+        (layer, (5, 7), [1], (7,), [7], 0), (layer, (2, 3, 4), [2], (4,), [4], 0), (layer, (3, 2, 5), [1, 2], (2, 5), [2, 5], 0),
+        (layer, (1, 6), [1], (6,), [6], 0), (layer, (3, 1), [1], (1,), [1], 0),
+        (instance, (3, 4, 5), [2], (4,), [4, 1], 0), (instance, (2, 3, 2, 4), [2, 3], (3,), [3, 1, 1], 0),
+        (group, (3, 4, 5), [2, 3], (4,), [2, 2, 1], 2), (group, (2, 6, 2, 3), [2, 3], (6,), [3, 2, 1], 3),
+        (group, (4, 4), [2, 3], (4,), [2, 2, 1], 2),
+    ]
+    for function, sizes, axes, parameter, seen, groups in cases:
+        count = math.prod(sizes) // (parameter[0] if function is batch else 1)
+        for affine in (False, True):
+            inputs = [family.normal(*sizes)] + ([family.normal(*parameter), family.normal(*parameter)] if affine else [])
+            options = {"eps": 0.1, "axes": axes, "seen": seen, "groups": groups}
+            family.add("normalised", f"{function.__name__} norm {list(sizes)}{', affine' if affine else ''}", inputs, function,
+                       options, terms=min(count, 40))
+
+
 def losses(family):
     def squares(output, targets, reduction):
         return functional.mse_loss(output, functional.one_hot(targets, output.shape[1]).to(output.dtype), reduction=reduction)
@@ -496,7 +543,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     # One thread, so that the order of f32 sums does not depend on the machine's cores.
     torch.set_num_threads(1)
-    for seed, fill in enumerate((elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)):
+    families = list(enumerate((elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)))
+    for seed, fill in families + [(40, normalise)]:
         family = Family(fill.__name__, seed)
         fill(family)
         family.write(folder)

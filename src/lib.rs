@@ -56,10 +56,7 @@ pub mod prelude {
     pub use nn_data::text_table::TextTable;
     pub use nn_data::topics::{TopicsOptions, topics};
     pub use nn_data::{Dataset, Inputs, Standardisation, Targets};
-    pub use nn_train::nn::{
-        Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout, Elu, Flatten, Gelu, GeluTanh, Init, Layer,
-        LeakyRelu, Linear, Loss, Padding, Relu, Sequential, Sigmoid, Silu, Softmax, Softplus, Tanh,
-    };
+    pub use nn_train::nn::*;
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{
         ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, Scope, StepReport, TargetsRef,

@@ -102,6 +102,13 @@ pub(crate) fn loss(op: &str, arithmetic: Arithmetic, x: f64) -> Accuracy {
     }
 }
 
+/// Of (x − m)·r·w + b, for the largest magnitude of the inputs and sums of so many terms, where r = 1/√(v + 0.1) ≤ 3.2:
+/// m errs by the roundings of its sum (on the CPU, which adds up in double precision, by one), r by 1.25 times as many,
+/// and fifteen more; see the bounds of `moments`.
+pub(crate) fn normalised(arithmetic: Arithmetic, x: f64, terms: f64) -> Accuracy {
+    absolute(arithmetic.pick(3.2 * x * 1.5 + 4.0, 3.2 * x * (terms + 6.0) + 1.25 * terms + 20.0))
+}
+
 /// WGSL: pow is exp2(b · log2 a).
 fn gpu_pow(base: f64, exponent: f64) -> f64 {
     if base == 0.0 || exponent == 0.0 {
@@ -162,6 +169,11 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "silu" => absolute(3.0 * (exp + pick(1.5, 3.5))),
         "softplus" => relative(exp + pick(2.0, 4.0)),
         "mean" => relative(1.0),
+        // r³·(x − m)/n at worst, of sums of up to forty terms, and r ≤ 1.
+        "moments" => absolute(pick(8.0, 3.0 * 65.0)),
+        // r·(g − Σg/n − x̂·Σ(g·x̂)/n): r ≤ 3.2, the bracket is at most 2 + √40 times the largest g, and errs as x̂ does, in
+        // which m's sum and r count, and by some roundings.
+        "normalised" => absolute(3.2 * 8.4 * pick(6.0, 75.0)),
         "max" | "min" => relative(pick(0.5, 2.5)),
         "softmax" => absolute(pick(8.0 + 2.0 * x, 14.0 + 10.0 * x)),
         // The exponential turns y's absolute error into a relative one, times Σ dy.

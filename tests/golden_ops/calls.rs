@@ -180,6 +180,24 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "log_softmax" => x.log_softmax(axis()),
         "cross_entropy" => x.cross_entropy(inputs[1]),
         "gather_rows" => x.gather_rows(inputs[1]),
+        "moments" => {
+            let moments = x.moments(&list("axes"), number("eps"));
+            match case.attributes["which"].as_str() {
+                Some("mean") => moments.mean,
+                Some("variance") => moments.variance,
+                _ => moments.inverse_deviation,
+            }
+        }
+        "normalised" => {
+            let groups = case.attributes["groups"].as_u64().expect("a number of groups") as usize;
+            let shape = x.shape();
+            let grouped = match groups {
+                0 => x,
+                _ => x.reshape([shape[0], groups, shape[1] / groups, shape[2..].iter().product()]),
+            };
+            let parameter = |place: usize| inputs.get(place).map(|value| value.reshape(list("seen")));
+            grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
+        }
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -14,7 +14,7 @@ use crate::ops::accuracy::double_sum;
 use crate::ops::normalise_bounds as bounds;
 use crate::ops::reduce::{GROUP, Split, additions, output_strides, split};
 use crate::ops::support::{check_axes, for_precision, row_groups};
-use crate::tensor::window::{self, Axis};
+use crate::tensor::window::Axis;
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use cpu_reference::{Strided, SumsInput};
 

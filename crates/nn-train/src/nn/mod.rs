@@ -6,6 +6,7 @@ mod dropout;
 mod flatten;
 mod linear;
 pub mod loss;
+mod norm;
 mod sequential;
 
 pub use crate::scope::Init;
@@ -15,6 +16,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
+pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm};
 pub use sequential::Sequential;
 
 use crate::scope::Scope;

@@ -57,7 +57,8 @@ pub struct TensorFile {
     pub metadata: HashMap<String, String>,
 }
 
-/// Reads tensors by name as `f32`; `f16` and `bf16` are converted, exactly.
+/// Reads tensors by name as `f32`; `f16` and `bf16` are converted, exactly. PyTorch's `num_batches_tracked`, a count
+/// that its batch norms keep and ours don't, is left out.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or holds tensors of other element types: all such are named.
@@ -72,6 +73,9 @@ pub fn read_tensors(path: &Path) -> Result<TensorFile, Error> {
     let mut tensors = Vec::new();
     let mut unfit = Vec::new();
     for (name, view) in file.tensors() {
+        if name.rsplit('.').next() == Some("num_batches_tracked") {
+            continue;
+        }
         match to_f32(&view) {
             Some(values) => tensors.push((name, Tensor::from_f32(view.shape().to_vec(), &values)?)),
             None => unfit.push(format!("`{name}` is {}", view.dtype())),
