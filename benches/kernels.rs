@@ -40,6 +40,35 @@ const BENCHES: &[Bench] = &[
         shapes: &[&[32, 64, 56, 56], &[64, 1, 1], &[64, 1, 1]],
         build: |x| x[0].normalise(&[0, 2, 3], 1e-5, Some(x[1]), Some(x[2])),
     },
+    Bench { kernel: "convolution", shapes: &[&[64, 1, 28, 28], &[32, 1, 3, 3]], build: |x| convolved(x, 1) },
+    Bench { kernel: "convolution", shapes: &[&[64, 32, 14, 14], &[64, 32, 3, 3]], build: |x| convolved(x, 1) },
+    Bench { kernel: "convolution", shapes: &[&[4, 64, 56, 56], &[64, 64, 3, 3]], build: |x| convolved(x, 1) },
+    Bench { kernel: "convolution, 1×1", shapes: &[&[4, 256, 56, 56], &[64, 256, 1, 1]], build: |x| convolved(x, 1) },
+    Bench {
+        kernel: "convolution, depthwise",
+        shapes: &[&[16, 96, 28, 28], &[96, 1, 3, 3]],
+        build: |x| convolved(x, 96),
+    },
+    Bench {
+        kernel: "convolution, gradients",
+        shapes: &[&[64, 1, 28, 28], &[32, 1, 3, 3], &[64, 32, 28, 28]],
+        build: |x| x[2],
+    },
+    Bench {
+        kernel: "convolution, gradients",
+        shapes: &[&[64, 32, 14, 14], &[64, 32, 3, 3], &[64, 64, 14, 14]],
+        build: |x| x[2],
+    },
+    Bench {
+        kernel: "convolution, gradients",
+        shapes: &[&[4, 64, 56, 56], &[64, 64, 3, 3], &[4, 64, 56, 56]],
+        build: |x| x[2],
+    },
+    Bench {
+        kernel: "convolution, depthwise, gradients",
+        shapes: &[&[16, 96, 28, 28], &[96, 1, 3, 3], &[16, 96, 28, 28]],
+        build: |x| x[2],
+    },
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -480,6 +480,72 @@ def losses(family):
                reduced(functional.binary_cross_entropy_with_logits), {"rows": False}, terms=5, special=True)
 
 
+def convolution(family):
+    def padded(x, padding):
+        return functional.pad(x, padding[2:] + padding[:2] if x.dim() == 4 else padding[2:])
+
+    def forward(x, weight, stride, padding, dilation, groups):
+        if x.dim() == 3:
+            return functional.conv1d(padded(x, padding), weight, None, stride[1], 0, dilation[1], groups[0])
+        return functional.conv2d(padded(x, padding), weight, None, stride, 0, dilation, groups[0])
+
+    def transposed(x, weight, stride, padding, dilation, groups, output_padding):
+        # PyTorch takes the same padding before and after.
+        if x.dim() == 3:
+            return functional.conv_transpose1d(x, weight, None, stride[1], padding[2], output_padding[1], groups[0], dilation[1])
+        return functional.conv_transpose2d(x, weight, None, stride, (padding[0], padding[2]), output_padding, groups[0], dilation)
+
+    def by_weight(x, dy, weight, **options):
+        weight = weight.detach().requires_grad_()
+        y = forward(x, weight, **options)
+        return torch.autograd.grad((y * dy).sum(), weight, create_graph=True)[0]
+
+    def options(stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
+        return {"stride": list(stride), "padding": list(padding), "dilation": list(dilation), "groups": [groups]}
+
+    def terms(x, weight, y, groups):
+        outputs, kernel, area = weight.shape[0] // groups, math.prod(weight.shape[2:]), math.prod(y.shape[2:])
+        return [weight.shape[1] * kernel, outputs * kernel, x.shape[0] * area]
+
+    grid = [((2, 3, 5, 6), (4, 3, 3, 2), options()), ((1, 2, 6, 5), (3, 2, 3, 3), options(padding=(1, 1, 1, 1))),
+            ((2, 2, 7, 6), (3, 2, 3, 3), options((2, 2), (1, 1, 1, 1))), ((2, 5, 3, 4), (3, 5, 1, 1), options()),
+            ((2, 5, 3, 4), (3, 5, 1, 1), options((2, 3))), ((1, 2, 7, 8), (3, 2, 3, 2), options(dilation=(2, 3))),
+            ((1, 3, 6, 5), (2, 3, 3, 3), options((2, 1), (0, 2, 3, 1), (1, 2))),
+            ((1, 4, 4, 5), (6, 2, 3, 2), options(padding=(1, 1, 0, 1), groups=2)),
+            ((2, 3, 5, 6), (3, 1, 3, 3), options(padding=(1, 1, 1, 1), groups=3)),
+            ((1, 3, 7, 6), (6, 1, 3, 3), options((2, 2), (1, 1, 1, 1), groups=3)),
+            ((2, 1, 5, 5), (4, 1, 3, 3), options(padding=(1, 1, 1, 1))),
+            ((1, 2, 2, 3), (2, 2, 4, 5), options(padding=(1, 2, 2, 1)))]
+    for sizes, kernel, how in grid:
+        name, groups = f"{list(sizes)} by {list(kernel)}", how["groups"][0]
+        x, weight = family.normal(*sizes), family.normal(*kernel)
+        y = forward(torch.tensor(x), torch.tensor(weight), **how)
+        counts = terms(x, weight, y, groups)
+        family.add("convolution", f"convolution of {name}", [x, weight], forward, how, terms=counts, linear=True)
+        inputs = [x, family.normal(*y.shape), weight]
+        # dw, then its gradients by x and by dy, which are sums over the weight's kernel.
+        family.add("convolution_weight_gradient", f"weight gradient of {name}", inputs, by_weight, how, gradients=[0, 1],
+                   terms=[counts[2], counts[1], counts[0]], linear=True)
+    rows = [((2, 3, 9), (4, 3, 3), options()), ((2, 2, 10), (4, 1, 4), options((1, 3), (0, 0, 2, 1), (1, 2), 2))]
+    for sizes, kernel, how in rows:
+        x, weight = family.normal(*sizes), family.normal(*kernel)
+        y = forward(torch.tensor(x), torch.tensor(weight), **how)
+        family.add("convolution", f"convolution of {list(sizes)} by {list(kernel)}", [x, weight], forward, how,
+                   terms=terms(x, weight, y, how["groups"][0]), linear=True)
+    grid = [((2, 3, 3, 4), (3, 4, 3, 2), options(), (0, 0)), ((1, 4, 3, 3), (4, 2, 3, 3), options((2, 2), (1, 1, 1, 1)), (1, 1)),
+            ((1, 4, 3, 2), (4, 3, 2, 3), options((3, 2), (1, 1, 0, 0), (1, 2), 2), (2, 0)),
+            ((2, 3, 4, 3), (3, 2, 3, 3), options((2, 2), (1, 1, 1, 1), groups=3), (0, 1)),
+            ((2, 3, 5), (3, 4, 3), options(), (0, 0)), ((2, 4, 4), (4, 1, 4), options((1, 3), (0, 0, 1, 1), groups=2), (0, 2))]
+    for sizes, kernel, how, more in grid:
+        x, weight = family.normal(*sizes), family.normal(*kernel)
+        how = {**how, "output_padding": list(more)}
+        y = transposed(torch.tensor(x), torch.tensor(weight), **how)
+        inputs, outputs, field = sizes[1] // how["groups"][0], kernel[1], math.prod(kernel[2:])
+        counts = [inputs * field, outputs * field, sizes[0] * math.prod(sizes[2:])]
+        family.add("convolution_input_gradient", f"transposed convolution of {list(sizes)} by {list(kernel)}", [x, weight], transposed,
+                   how, terms=counts, linear=True)
+
+
 def philox(counter, key):
     """Philox 4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011."""
     counter, key = list(counter), list(key)
@@ -543,8 +609,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     # One thread, so that the order of f32 sums does not depend on the machine's cores.
     torch.set_num_threads(1)
-    families = list(enumerate((elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)))
-    for seed, fill in families + [(40, normalise)]:
+    first = (elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)
+    for seed, fill in [*enumerate(first), (40, normalise), (40, convolution)]:
         family = Family(fill.__name__, seed)
         fill(family)
         family.write(folder)

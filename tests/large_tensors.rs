@@ -9,6 +9,7 @@ use cpu_reference::philox::Philox;
 use gpu_runtime::{Choice, DeviceOptions, Limits};
 use mlp::{Mlp, PARAMETERS};
 use nn_core::graph::{self, Graph, Trace, Value};
+use nn_core::ops::Convolution;
 use nn_core::ops::samples::samples;
 use nn_core::passes::{ScheduleOptions, differentiate, lower, schedule};
 use nn_core::{Check, DType, Device, Error, Input, Session, Shape, StepScalars, Tensor};
@@ -242,6 +243,39 @@ fn products_cut_along_every_axis() {
 }
 
 #[test]
+fn convolutions_cut_along_every_axis() {
+    let padded = Convolution { padding: [(1, 1); 2], ..Convolution::default() };
+    let halving = Convolution { stride: [2, 1], dilation: [1, 2], ..padded };
+    let cases: [([usize; 4], [usize; 4], Convolution); 6] = [
+        // Images, output channels, input channels, both, groups, depthwise ones.
+        ([20, 2, 9, 8], [3, 2, 3, 3], padded),
+        ([1, 2, 9, 8], [130, 2, 3, 3], halving),
+        ([1, 70, 9, 8], [3, 70, 3, 3], halving),
+        ([2, 24, 9, 8], [20, 24, 3, 3], padded),
+        ([2, 24, 9, 8], [36, 4, 3, 3], Convolution { groups: 6, ..halving }),
+        ([2, 40, 9, 8], [40, 1, 3, 3], Convolution { groups: 40, ..padded }),
+    ];
+    for (input, kernel, options) in cases {
+        let graph = traced(|trace| {
+            let x = trace.state("x", DType::F32, input);
+            let weight = trace.state("weight", DType::F32, kernel);
+            let y = x.conv2d(weight, &options);
+            trace.output("y", y);
+            trace.output("loss", y.tanh().max(&[0, 1, 2, 3]));
+        });
+        assert_same(4096, 1, 5, &differentiate(&graph, "loss", &["x", "weight"]).unwrap());
+    }
+    // One channel of an image must be whole.
+    let Some([_, small]) = devices(4096) else { return };
+    let graph = traced(|trace| {
+        let x = trace.input("picture", DType::F32, [1, 1, 40, 40]);
+        trace.output("y", x.conv2d(trace.input("w", DType::F32, [1, 1, 3, 3]), &padded));
+    });
+    let (label, bytes, limit, _) = refusal(&small, &graph);
+    assert_eq!((label.as_str(), bytes, limit), ("picture", 6400, 4096));
+}
+
+#[test]
 fn joined_and_padded() {
     let graph = traced(|trace| {
         let x = trace.input("x", DType::F32, [40, 50]);
@@ -334,7 +368,10 @@ fn every_sample_of_every_operator() {
             }
             Err(error) => panic!("{what}: {error}"),
         };
-        if matches!(sample.op, "sum" | "mean" | "sum_of_squares") {
+        // With one channel in each group they are summed in rounds of images.
+        let one_channel = ["depthwise", "one channel"].iter().any(|start| sample.label.starts_with(start));
+        let rounds = sample.op == "convolution_weight_gradient" && one_channel;
+        if rounds || matches!(sample.op, "sum" | "mean" | "sum_of_squares") {
             // Grouped otherwise: as near to the exact sum as the operator must come.
             let mut session = Session::new(&small);
             session.set_check(Some(Check::Every));
@@ -349,11 +386,14 @@ fn every_sample_of_every_operator() {
     }
     cut.dedup();
     println!("cut: {cut:?}\nrefused: {refused:?}");
-    for name in ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"] {
+    let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
+    let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
+    for name in others.into_iter().chain(convolutions) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
-    // Rows of softmax and of cross entropy, and what argmax searches, must be whole.
+    // Rows of softmax and of cross entropy, what argmax searches and a channel of an image must be whole.
     let may = ["softmax", "log_softmax", "cross_entropy", "cross_entropy_gradient", "argmax", "argmin"];
+    let may: Vec<&str> = may.into_iter().chain(convolutions).collect();
     let other: Vec<&String> = refused.iter().filter(|what| !may.contains(&what.split(' ').next().unwrap())).collect();
     assert!(other.is_empty(), "refused: {other:?}");
 }

@@ -8,7 +8,8 @@ use cpu_reference::philox::Philox;
 use gpu_runtime::{BindingKind, Limits, Program};
 use mlp::{Mlp, train};
 use nn_core::graph::{self, Graph};
-use nn_core::passes::{ScheduleOptions, lower, schedule};
+use nn_core::ops::Convolution;
+use nn_core::passes::{ScheduleOptions, differentiate, lower, schedule};
 use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalar, StepScalars, Tensor};
 use std::collections::HashSet;
 use std::process::Command;
@@ -296,6 +297,35 @@ fn alone(test: &str) -> bool {
     let child = child.args(["--exact", test, "--nocapture"]).env(ALONE, "1").env("LP_NUM_THREADS", "0");
     assert!(child.status().unwrap().success(), "{test} failed in a process of its own, see above");
     false
+}
+
+/// Some drivers end an invocation after 65,535 loop iterations: longer sums are cut into launches that go on.
+#[test]
+fn long_sums_of_convolutions_are_cut() {
+    let cases: [([usize; 4], [usize; 4], usize); 5] = [
+        // 3 · 150 · 150 places for each weight.
+        ([3, 4, 150, 150], [5, 4, 1, 1], 1),
+        // 7,000 · 9 products for each element.
+        ([1, 7000, 4, 4], [2, 7000, 3, 3], 1),
+        ([1, 2, 4, 4], [7000, 2, 3, 3], 1),
+        ([1, 1, 4, 4], [7000, 1, 3, 3], 1),
+        ([1, 2, 1, 70_000], [2, 1, 1, 66_000], 2),
+    ];
+    for (input, kernel, groups) in cases {
+        let forward = graph::trace(|trace| {
+            let (x, weight) = (trace.state("x", DType::F32, input), trace.state("weight", DType::F32, kernel));
+            let options = Convolution { groups, ..Convolution::default() };
+            trace.output("loss", x.conv2d(weight, &options).tanh().sum_all());
+            Ok(())
+        });
+        let graph = differentiate(&forward.unwrap(), "loss", &["x", "weight"]).unwrap();
+        let program = lower(&schedule(&graph, ScheduleOptions::default()).unwrap(), &Limits::WEBGPU_DEFAULT).unwrap();
+        let convolutions = || program.launches.iter().filter(|launch| launch.label.contains("convolution"));
+        assert!(convolutions().count() > 3, "{input:?} by {kernel:?} is not cut");
+        for launch in convolutions() {
+            assert!((1..=65_535).contains(&launch.iterations), "{} loops {} times", launch.label, launch.iterations);
+        }
+    }
 }
 
 #[test]

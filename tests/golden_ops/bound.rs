@@ -131,7 +131,7 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "add" | "subtract" | "negate" | "minimum" | "maximum" | "clamp" | "abs" | "relu" | "contiguous" | "select"
         | "to_f32" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "sum" | "gather_rows"
         | "scatter_add_rows" => relative(0.0),
-        "matmul" => absolute(rounding),
+        "matmul" | "convolution" | "convolution_input_gradient" | "convolution_weight_gradient" => absolute(rounding),
         "multiply" | "leaky_relu" | "sum_of_squares" => relative(rounding),
         // −dy · y / b: two divisions and a product.
         "divide" => relative(pick(1.5, 6.0)),

@@ -2,6 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
+use nn_core::ops::Convolution;
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -58,16 +59,25 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
         };
         case.inputs.iter().enumerate().map(declare).collect()
     };
-    let graph = if case.op == "cross_entropy_gradient" {
+    let by = match case.op.as_str() {
+        "cross_entropy_gradient" => Some("x0"),
+        "convolution_weight_gradient" => Some("x2"),
+        _ => None,
+    };
+    let graph = if let Some(by) = by {
         // It has no method of its own: it appears when weighted losses are differentiated, and is differentiated again.
         let first = graph::trace(|trace| {
             let inputs = operands(trace);
-            trace.output("first loss", (inputs[0].cross_entropy(inputs[1]) * inputs[2]).sum_all());
+            let y = match by {
+                "x0" => inputs[0].cross_entropy(inputs[1]) * inputs[2],
+                _ => inputs[0].conv2d(inputs[2], &convolution(case)) * inputs[1],
+            };
+            trace.output("first loss", y.sum_all());
             Ok(())
         })?;
-        let mut first = passes::differentiate(&first, "first loss", &["x0"])?;
+        let mut first = passes::differentiate(&first, "first loss", &[by])?;
         for (name, _) in &mut first.outputs {
-            if name == "gradient/x0" {
+            if *name == format!("gradient/{by}") {
                 *name = "first gradient".into();
             }
         }
@@ -88,6 +98,15 @@ fn number(case: &Case, name: &str) -> f32 {
     // JSON has no infinities; they are written as words.
     let number = value.as_f64().or_else(|| value.as_str().and_then(|word| word.parse().ok()));
     number.unwrap_or_else(|| panic!("{}: {name} is missing", case.name)) as f32
+}
+
+/// The options of a convolution among the attributes, (height, width).
+fn convolution(case: &Case) -> Convolution {
+    let list = |name: &str| whole_numbers(&case.attributes[name]);
+    let pair = |name: &str| [list(name)[0], list(name)[1]];
+    let around = list("padding");
+    let padding = [(around[0], around[1]), (around[2], around[3])];
+    Convolution { stride: pair("stride"), padding, dilation: pair("dilation"), groups: list("groups")[0] }
 }
 
 fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
@@ -175,6 +194,16 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             let transposed = |side: usize| case.attributes["transpose"][side] == Json::Bool(true);
             let side = |side: usize| if transposed(side) { inputs[side].transpose() } else { inputs[side] };
             side(0).matmul(side(1))
+        }
+        "convolution" if case.output.rank() == 3 => x.conv1d(inputs[1], &convolution(case)),
+        "convolution" => x.conv2d(inputs[1], &convolution(case)),
+        "convolution_input_gradient" => {
+            let more = list("output_padding");
+            if case.output.rank() == 3 {
+                x.conv_transpose1d(inputs[1], &convolution(case), more[1])
+            } else {
+                x.conv_transpose2d(inputs[1], &convolution(case), [more[0], more[1]])
+            }
         }
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),

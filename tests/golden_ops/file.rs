@@ -6,8 +6,19 @@ use serde_json::Value as Json;
 use std::path::Path;
 
 /// Families of cases, each a pair of files.
-const FAMILIES: [&str; 10] =
-    ["elementwise", "shape", "reduce", "matmul", "softmax", "cross_entropy", "rows", "losses", "random", "normalise"];
+const FAMILIES: &[&str] = &[
+    "elementwise",
+    "shape",
+    "reduce",
+    "matmul",
+    "softmax",
+    "cross_entropy",
+    "rows",
+    "losses",
+    "random",
+    "normalise",
+    "convolution",
+];
 
 /// One call of one operator.
 pub(crate) struct Case {

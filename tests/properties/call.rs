@@ -1,6 +1,7 @@
 //! One call on traced values: made on a trace, or printed as Rust.
 
 use nn_core::graph::{Trace, Value};
+use nn_core::ops::Convolution;
 use nn_core::{DType, StepScalar, Tensor};
 use std::fmt;
 
@@ -46,6 +47,8 @@ pub(crate) enum Call {
     Pad(usize, Vec<(usize, usize)>, f32),
     Scatter(usize, usize, usize),
     Dropout(usize, f32, u32),
+    Convolution([usize; 2], Convolution),
+    Transposed([usize; 2], Convolution, [usize; 2]),
 }
 
 impl Call {
@@ -75,6 +78,8 @@ impl Call {
             Call::Pad(x, around, number) => v[*x].pad(around, *number),
             Call::Scatter(x, indices, rows) => v[*x].scatter_add_rows(v[*indices], *rows),
             Call::Dropout(x, probability, stream) => v[*x].dropout(*probability, *stream),
+            Call::Convolution([x, weight], options) => v[*x].conv2d(v[*weight], options),
+            Call::Transposed([x, weight], options, more) => v[*x].conv_transpose2d(v[*weight], options, *more),
         }
     }
 }
@@ -106,6 +111,10 @@ impl fmt::Display for Call {
             Call::Pad(x, around, number) => write!(formatter, "v{x}.pad(&{around:?}, {number:?})"),
             Call::Scatter(x, indices, rows) => write!(formatter, "v{x}.scatter_add_rows(v{indices}, {rows})"),
             Call::Dropout(x, probability, stream) => write!(formatter, "v{x}.dropout({probability:?}, {stream})"),
+            Call::Convolution([x, weight], options) => write!(formatter, "v{x}.conv2d(v{weight}, &{options:?})"),
+            Call::Transposed([x, weight], options, more) => {
+                write!(formatter, "v{x}.conv_transpose2d(v{weight}, &{options:?}, {more:?})")
+            }
         }
     }
 }

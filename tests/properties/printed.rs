@@ -4,15 +4,16 @@ use crate::execute::{Results, compare_results, run};
 use crate::interpreter::Named;
 use crate::recipe::{Family, Goal, Leaf, Origin, Recipe, Relation, Step, some_recipes};
 use nn_core::graph::{self, NodeKind, OpKind};
+use nn_core::ops::Convolution;
 use nn_core::passes::{ScheduleOptions, differentiate};
-use nn_core::{DType, Device, Error, Executable, Session, StepScalar, StepScalars, Tensor};
+use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalar, StepScalars, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn recipes_use_every_operator() {
     let mut used: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut ranks, mut updates, mut views) = (BTreeSet::new(), 0, 0);
-    for recipe in some_recipes(1000) {
+    for recipe in some_recipes(2000) {
         let traced = recipe.traced().unwrap();
         let graph = &traced.graph;
         updates += graph.updates.len();
@@ -71,6 +72,7 @@ fn assorted() -> Recipe {
         Cast,
         Whole,
         ArgReduce,
+        Family::Convolution,
     ];
     let step = |(number, family): (usize, Family)| {
         let number = number as u8;

@@ -78,6 +78,7 @@ pub(crate) enum Family {
     Broadcast,
     Reduce,
     Matmul,
+    Convolution,
     Softmax,
     Concat,
     Pad,
@@ -94,7 +95,7 @@ pub(crate) enum Family {
     ArgReduce,
 }
 
-const SMOOTH: [Family; 18] = [
+const SMOOTH: [Family; 19] = [
     Family::Unary,
     Family::Number,
     Family::Binary,
@@ -113,6 +114,7 @@ const SMOOTH: [Family; 18] = [
     Family::CrossEntropy,
     Family::Dropout,
     Family::Repeat,
+    Family::Convolution,
 ];
 
 const ROUGH: [Family; 6] =

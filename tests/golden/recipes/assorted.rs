@@ -50,10 +50,14 @@
         let v47 = v46.multiply(1.8626451e-9);
         let v48 = v40.minimum(v40);
         let v49 = v35.argmax(0);
-        t.output("y0", v49);
-        t.output("y1", v46);
-        t.output("y2", v40);
-        t.output("y3", v22);
+        let v50 = v30.reshape([1, 1, 1, 1]);
+        let v51 = v50.slice(&[0, 0, 0, 0], [1, 1, 1, 1]);
+        let v52 = v50.conv2d(v51, &Convolution { stride: [1, 2], padding: [(1, 1), (0, 0)], dilation: [2, 2], groups: 1 });
+        let v53 = v52.multiply(0.125);
+        t.output("y0", v53);
+        t.output("y1", v50);
+        t.output("y2", v44);
+        t.output("y3", v26);
         t.update("x1", v1);
         Ok(())
     })?;
@@ -61,6 +65,7 @@
     session.set_state("x1", &Tensor::from_f32([2, 3], &[-0.64, 0.529, 1.0, -0.964, 1.111, 0.536])?)?;
     let mut program = session.compile(&graph)?;
     let inputs = [
+        ("x2", Input::U32(&[6])),
     ];
     session.run(&mut program, &inputs, StepScalars::new(3, 7, 0.375))?;
     (session, program)

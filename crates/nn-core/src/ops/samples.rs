@@ -2,9 +2,7 @@
 //!
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
-use super::{
-    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, reduce, rows, shape, softmax,
-};
+use super::{convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, reduce, rows, shape, softmax};
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
 use cpu_reference::philox::Philox;

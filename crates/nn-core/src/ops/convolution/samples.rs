@@ -111,6 +111,16 @@ pub(in crate::ops) fn add_samples(samples: &mut Samples) {
     samples.smooth("convolution", "of a permutation", vec![x, w], |x| {
         x[0].permute(&[0, 3, 1, 2]).conv2d(x[1].permute(&[3, 1, 2, 0]), &Convolution::default())
     });
+    let (all, w) = (samples.uniform([3, 2, 4, 5], -1.0, 1.0), samples.uniform([3, 2, 2, 2], -1.0, 1.0));
+    let inputs = vec![all.clone(), w];
+    samples.smooth("convolution", "from the second image on", inputs, |x| {
+        x[0].slice(&[1, 0, 0, 0], [2, 2, 4, 5]).conv2d(x[1].slice(&[1, 0, 0, 0], [2, 2, 2, 2]), &Convolution::default())
+    });
+    let w = samples.uniform([3, 1, 2, 2], -1.0, 1.0);
+    samples.smooth("convolution", "depthwise, from the second image on", vec![all, w], |x| {
+        let options = Convolution { groups: 2, ..Convolution::default() };
+        x[0].slice(&[1, 0, 0, 0], [2, 2, 4, 5]).conv2d(x[1].slice(&[1, 0, 0, 0], [2, 1, 2, 2]), &options)
+    });
 }
 
 /// What applies an operator.
