@@ -125,7 +125,7 @@ class Family:
 
 def safetensors_bytes(tensors):
     """The file by hand: safetensors' own writer keeps metadata in a hash map, in another order each time."""
-    dtypes = {numpy.dtype("float32"): "F32", numpy.dtype("float64"): "F64", numpy.dtype("uint32"): "U32"}
+    dtypes = {numpy.dtype("float32"): "F32", numpy.dtype("float64"): "F64", numpy.dtype("uint32"): "U32", numpy.dtype("int64"): "I64"}
     header, data = {"__metadata__": dict(sorted(VERSIONS.items()))}, b""
     # The widest first, so that all lie aligned.
     for name, value in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
@@ -604,6 +604,35 @@ def mlp(folder):
     (folder / "losses.json").write_text(text + "\n")
 
 
+def batch_norm(folder):
+    """Three steps of a net with batch norms: its tensors before and after, and what it then makes of the inputs."""
+    random = numpy.random.Generator(numpy.random.PCG64(78))
+    x, y = random.standard_normal((24, 2, 3, 4)).astype(numpy.float32), random.standard_normal((24, 2)).astype(numpy.float32)
+    x[:, 1] = 2 * x[:, 1] + 5
+    layers = [torch.nn.BatchNorm2d(2), torch.nn.Flatten(), torch.nn.Linear(24, 5), torch.nn.BatchNorm1d(5), torch.nn.Tanh(), torch.nn.Linear(5, 2)]
+    model = torch.nn.Sequential(*layers).to(torch.float64)
+    for name, tensor in model.state_dict().items():
+        if tensor.dtype == torch.float64 and not name.endswith("running_var"):
+            tensor.copy_(torch.tensor((0.4 * random.standard_normal(tuple(tensor.shape)) + name.endswith("0.weight")).astype(numpy.float32)))
+
+    def tensors():
+        # As numbers of steps are whole, torch saves them as such.
+        return {name: value.numpy().astype(numpy.int64 if value.dtype == torch.int64 else numpy.float32) for name, value in model.state_dict().items()}
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "before.safetensors").write_bytes(safetensors_bytes(tensors()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=float(numpy.float32(0.1)), momentum=float(numpy.float32(0.9)))
+    for step in range(3):
+        part = slice(8 * step, 8 * step + 8)
+        loss = functional.mse_loss(model(torch.tensor(x[part], dtype=torch.float64)), torch.tensor(y[part], dtype=torch.float64))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    (folder / "after.safetensors").write_bytes(safetensors_bytes(tensors()))
+    output = model.eval()(torch.tensor(x, dtype=torch.float64)).detach().numpy().astype(numpy.float32)
+    (folder / "data.safetensors").write_bytes(safetensors_bytes({"x": x, "y": y, "output": output}))
+
+
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent / "tests" / "golden")
     folder.mkdir(parents=True, exist_ok=True)
@@ -615,6 +644,7 @@ def main():
         fill(family)
         family.write(folder)
     mlp(folder / "mlp")
+    batch_norm(folder / "batch_norm")
 
 
 if __name__ == "__main__":
