@@ -29,7 +29,7 @@
 //!
 //! let measured = trainer.evaluate(&held_out)?;
 //! println!("accuracy {:.3} on {} digits", measured.accuracy.unwrap_or(f64::NAN), measured.rows);
-//! let classes = trainer.predict_classes(held_out.input_row(0).unwrap_or_default())?;
+//! let classes = trainer.predict_classes(&held_out.input_row(0).unwrap_or_default())?;
 //! assert_eq!(classes.len(), 1);
 //! # assert!(measured.accuracy > Some(0.9));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

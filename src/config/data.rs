@@ -43,7 +43,7 @@ impl LoadedData {
 pub(crate) fn class_names(data: &Dataset) -> &[String] {
     match &data.targets {
         Targets::Classes { names, .. } => names,
-        Targets::Values { .. } => &[],
+        Targets::Values { .. } | Targets::ClassMaps { .. } => &[],
     }
 }
 
@@ -196,5 +196,6 @@ fn xor() -> Dataset {
         inputs: Inputs::F32(vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]),
         sample_shape: vec![2],
         targets: Targets::Classes { labels: vec![0, 1, 1, 0], names: vec!["0".into(), "1".into()] },
+        augmentation: None,
     }
 }

@@ -50,8 +50,13 @@ pub fn read_arrays(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> 
         }
         Err(integers) => classes(&integers, targets_path)?,
     };
-    let dataset =
-        Dataset { name: inputs_path.display().to_string(), inputs: Inputs::F32(inputs), sample_shape, targets };
+    let dataset = Dataset {
+        name: inputs_path.display().to_string(),
+        inputs: Inputs::F32(inputs),
+        sample_shape,
+        targets,
+        augmentation: None,
+    };
     dataset.validate().map_err(|error| match error {
         // A number at fault in the targets is in the other file.
         DataError::NotFinite { part: "targets", row, column, value, .. } => {
@@ -132,7 +137,7 @@ mod tests {
             let data = read(inputs(), targets).unwrap();
             assert_eq!((data.rows(), data.width()), (3, 4));
             assert_eq!(data.sample_shape, [2, 2]);
-            assert_eq!(data.input_row(1).unwrap(), [4.0, 5.0, 6.0, 7.0]);
+            assert_eq!(*data.input_row(1).unwrap(), [4.0, 5.0, 6.0, 7.0]);
             let Targets::Classes { labels, names } = data.targets else {
                 panic!("classes expected");
             };

@@ -53,6 +53,7 @@ pub fn read_csv(path: &Path, target: Option<&str>) -> Result<Dataset, DataError>
         inputs: Inputs::F32(inputs),
         sample_shape: vec![header.cells.len() - 1],
         targets,
+        augmentation: None,
     };
     dataset.validate()?;
     Ok(dataset)

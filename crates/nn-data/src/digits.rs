@@ -31,6 +31,7 @@ pub fn digits() -> Result<Dataset, DataError> {
             labels: labels.iter().map(|&label| u32::from(label)).collect(),
             names: (0..10).map(|digit| digit.to_string()).collect(),
         },
+        augmentation: None,
     };
     dataset.validate()?;
     Ok(dataset)
@@ -68,7 +69,9 @@ mod tests {
             let pixels = data.input_row(row).unwrap();
             assert_eq!(16.0 * pixels.iter().sum::<f32>(), sum);
         }
-        let Inputs::F32(values) = &data.inputs;
+        let Inputs::F32(values) = &data.inputs else {
+            panic!("numbers expected");
+        };
         assert_eq!(16.0 * values.iter().map(|&v| f64::from(v)).sum::<f64>(), 561_718.0);
         let second_line: Vec<f32> = data.input_row(0).unwrap()[8..16].to_vec();
         assert_eq!(second_line, [0.0, 0.0, 13.0, 15.0, 10.0, 15.0, 5.0, 0.0].map(|pixel: f32| pixel / 16.0));

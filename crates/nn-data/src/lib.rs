@@ -8,18 +8,25 @@
 //! The same seed gives the same split and generated data on every machine.
 
 pub mod arrays;
+pub mod augment;
 pub mod csv_table;
 mod dataset;
 mod delimited;
 pub mod digits;
 mod error;
+mod inputs;
 pub mod npy;
+mod split;
 mod standardise;
+mod targets;
 #[cfg(test)]
 mod test_files;
 pub mod text_table;
 pub mod topics;
 
-pub use dataset::{Dataset, Inputs, Targets};
+pub use augment::Augmentation;
+pub use dataset::Dataset;
 pub use error::DataError;
+pub use inputs::{ChannelScale, Inputs};
 pub use standardise::Standardisation;
+pub use targets::Targets;

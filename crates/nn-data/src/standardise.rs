@@ -1,5 +1,7 @@
 //! Standardising inputs: each column shifted and scaled to mean 0 and standard deviation 1.
 
+use nn_train::Data;
+
 use crate::{DataError, Dataset, Inputs};
 
 /// The mean and standard deviation of each input column, to be measured on the training part and
@@ -19,18 +21,17 @@ impl Standardisation {
     /// What [`Dataset::validate`] finds.
     pub fn measure(dataset: &Dataset) -> Result<Self, DataError> {
         dataset.validate()?;
-        let Inputs::F32(values) = &dataset.inputs;
         let (rows, width) = (dataset.rows() as f64, dataset.width());
         let mut mean = vec![0.0f64; width];
-        for row in values.chunks_exact(width) {
-            for (sum, &value) in mean.iter_mut().zip(row) {
+        for row in (0..dataset.rows()).filter_map(|row| dataset.input_row(row)) {
+            for (sum, &value) in mean.iter_mut().zip(row.iter()) {
                 *sum += f64::from(value);
             }
         }
         mean.iter_mut().for_each(|sum| *sum /= rows);
         let mut variance = vec![0.0f64; width];
-        for row in values.chunks_exact(width) {
-            for ((sum, &value), centre) in variance.iter_mut().zip(row).zip(&mean) {
+        for row in (0..dataset.rows()).filter_map(|row| dataset.input_row(row)) {
+            for ((sum, &value), centre) in variance.iter_mut().zip(row.iter()).zip(&mean) {
                 *sum += (f64::from(value) - centre).powi(2);
             }
         }
@@ -46,7 +47,7 @@ impl Standardisation {
         Ok(Self { deviation: deviation.collect(), mean: mean.iter().map(|&centre| centre as f32).collect() })
     }
 
-    /// Replaces each input `x` of column `c` by `(x − mean[c]) / deviation[c]`.
+    /// Replaces each input `x` of column `c` by `(x − mean[c]) / deviation[c]`. Pictures kept as bytes become numbers.
     ///
     /// # Errors
     /// [`DataError::Argument`] if `dataset` has another width than the measured one.
@@ -59,12 +60,14 @@ impl Standardisation {
                 "standardise with columns measured on data of the same width",
             ));
         }
-        let Inputs::F32(values) = &mut dataset.inputs;
+        let mut values = Vec::with_capacity(dataset.inputs.len());
+        dataset.batch(&(0..dataset.rows()).collect::<Vec<_>>(), &mut values);
         for row in values.chunks_exact_mut(width) {
             for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
                 *value = (*value - mean) / deviation;
             }
         }
+        dataset.inputs = Inputs::F32(values);
         Ok(())
     }
 }
@@ -80,6 +83,7 @@ mod tests {
             targets: Targets::Values { values: vec![0.0; inputs.len() / width], width: 1 },
             inputs: Inputs::F32(inputs),
             sample_shape: vec![width],
+            augmentation: None,
         }
     }
 
@@ -92,11 +96,23 @@ mod tests {
         assert_eq!(measured.deviation, [2.5f32.sqrt(), 1.0, 1000.0]);
         measured.apply(&mut data).unwrap();
         let unit = 1.0 / 2.5f32.sqrt();
-        let Inputs::F32(values) = &data.inputs;
+        let Inputs::F32(values) = &data.inputs else {
+            panic!("numbers expected");
+        };
         let expected = [-2.0 * unit, 0.0, 1.0, -unit, 0.0, -1.0, unit, 0.0, 1.0, 2.0 * unit, 0.0, -1.0];
         for (found, expected) in values.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn pictures_kept_as_bytes_become_numbers() {
+        let mut data = sample(vec![0.0; 4], 2);
+        data.inputs = Inputs::pictures(vec![0, 255, 255, 255], 1);
+        let measured = Standardisation::measure(&data).unwrap();
+        assert_eq!((&measured.mean[..], &measured.deviation[..]), (&[0.5, 1.0][..], &[0.5, 1.0][..]));
+        measured.apply(&mut data).unwrap();
+        assert_eq!(data.inputs, Inputs::F32(vec![-1.0, 0.0, 1.0, 0.0]));
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl TextTable {
             targets: Targets::Classes { labels: labels.collect::<Result<_, _>>()?, names: names.to_vec() },
             inputs: Inputs::F32(self.texts.iter().flat_map(|text| bag_of_words(text, dimensions)).collect()),
             sample_shape: vec![dimensions],
+            augmentation: None,
         };
         dataset.validate()?;
         Ok(dataset)

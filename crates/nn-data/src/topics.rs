@@ -91,6 +91,7 @@ pub fn topics(options: TopicsOptions, seed: u64) -> Result<Dataset, DataError> {
         inputs: Inputs::F32(inputs),
         sample_shape: vec![dimensions],
         targets: Targets::Classes { labels, names: (0..topics).map(|topic| format!("topic {topic}")).collect() },
+        augmentation: None,
     };
     dataset.validate()?;
     Ok(dataset)
@@ -125,7 +126,7 @@ mod tests {
     fn labels(data: &Dataset) -> &[u32] {
         match &data.targets {
             Targets::Classes { labels, .. } => labels,
-            Targets::Values { .. } => panic!("classes expected"),
+            _ => panic!("classes expected"),
         }
     }
 
@@ -133,7 +134,7 @@ mod tests {
     fn nearest_neighbour_accuracy(data: &Dataset, from: usize) -> f64 {
         let distance = |a: usize, b: usize| -> f32 {
             let (a, b) = (data.input_row(a).unwrap(), data.input_row(b).unwrap());
-            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+            a.iter().zip(b.iter()).map(|(a, b)| (a - b).powi(2)).sum()
         };
         let right = (from..data.rows())
             .filter(|&row| {
