@@ -7,6 +7,7 @@
 const WIDTH: u32 = 64u;
 const GROUP: u32 = 64u; // elements added up before they join the total
 const CONTINUE: u32 = 0u; // 1: the outputs hold the results of earlier elements, which are gone on from
+const UNFINISHED: u32 = 0u; // 1: later elements will go on from the outputs
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,

@@ -6,6 +6,7 @@
 
 const WIDTH: u32 = 256u; // a power of two
 const CONTINUE: u32 = 0u; // 1: the outputs hold the results of earlier elements, which are gone on from
+const UNFINISHED: u32 = 0u; // 1: later elements will go on from the outputs
 
 struct Parameters {
     kept_sizes: array<vec4<u32>, 2>,

@@ -220,6 +220,67 @@ fn rows_and_classes() {
 }
 
 #[test]
+fn normalisations() {
+    // Rows that stay whole keep their bits.
+    let graph = traced(|trace| {
+        let x = trace.input("x", DType::F32, [50, 9, 16]);
+        trace.output("mean", x.moments(&[2], 1e-5).mean);
+        trace.output("variance", x.permute(&[1, 2, 0]).moments(&[1], 1e-5).variance);
+        let parameters = [0, 1].map(|place| trace.state(&format!("rows {place}"), DType::F32, [16]));
+        trace.output("rows", x.normalise(&[2], 1e-5, Some(parameters[0]), Some(parameters[1])));
+    });
+    assert_same(4096, 1, 5, &graph);
+    // What is reduced is cut: mean and variance are joined from those of the pieces.
+    let graph = traced(|trace| {
+        let x = trace.state("x", DType::F32, [40, 6, 50]);
+        let weight = trace.state("weight", DType::F32, [6, 1]);
+        let channels = x.normalise(&[0, 2], 1e-5, Some(weight), None);
+        let all = (x + 30.0).normalise(&[0, 1, 2], 1e-5, None, None);
+        let columns = x.reshape([600, 20]).normalise(&[0], 1e-5, None, None).reshape([40, 6, 50]);
+        let rows = x.normalise(&[2], 1e-5, None, Some(weight));
+        trace.output("y", channels + all * columns + rows);
+        trace.output("moments", (x + 30.0).moments(&[0, 2], 1e-5).variance);
+        trace.output("loss", (channels + all * columns + rows).tanh().sum_all());
+    });
+    let graph = differentiate(&graph, "loss", &["x", "weight"]).unwrap();
+    for bytes in [4096, 8192] {
+        assert_near(bytes, 1, 5, &graph);
+    }
+}
+
+/// Without small bindings: some drivers end an invocation silently after 65,535 iterations.
+#[test]
+fn moments_of_many_elements_take_more_launches_than_one() {
+    let Some(device) = common::gpu() else { return };
+    let graph = traced(|trace| {
+        let x = trace.input("x", DType::F32, [2, 4_000_000]);
+        let moments = x.moments(&[0, 1], 1.0);
+        trace.output("mean", moments.mean);
+        trace.output("variance", moments.variance);
+        trace.output("inverse", moments.inverse_deviation);
+        trace.output("loss", x.normalise(&[0, 1], 1.0, None, None).slice(&[0, 0], [1, 1]));
+    });
+    let values: Vec<f32> =
+        (0..8_000_000).map(|place| ((place * 7) % 1000) as f32 + (place / 4_000_000) as f32).collect();
+    let mut found = Vec::new();
+    for device in [device, Device::cpu()] {
+        let mut session = Session::new(&device);
+        let mut program = session.compile(&graph).unwrap();
+        if let Some(plan) = program.plan() {
+            let launches = &plan.program().launches;
+            assert_eq!(launches.iter().filter(|launch| launch.label.contains("moments")).count(), 2);
+            assert!(launches.iter().all(|launch| launch.iterations < 65_536));
+        }
+        session.run(&mut program, &[("x", Input::F32(&values))], StepScalars::default()).unwrap();
+        let outputs = ["mean", "variance", "inverse"].map(|name| session.output(&mut program, name).unwrap());
+        found.push(outputs.map(|output| output.as_f32().unwrap()[0]));
+    }
+    for (gpu, cpu) in found[0].iter().zip(found[1]) {
+        assert!((gpu - cpu).abs() <= 1e-5 * cpu.abs(), "{gpu} instead of {cpu}");
+    }
+}
+
+#[test]
 fn products_cut_along_every_axis() {
     for [m, k, n] in [[200, 20, 30], [20, 20, 300], [30, 500, 40], [100, 100, 100], [1, 3000, 2], [70, 130, 66]] {
         let graph = traced(|trace| {
@@ -371,7 +432,8 @@ fn every_sample_of_every_operator() {
         // With one channel in each group they are summed in rounds of images.
         let one_channel = ["depthwise", "one channel"].iter().any(|start| sample.label.starts_with(start));
         let rounds = sample.op == "convolution_weight_gradient" && one_channel;
-        if rounds || matches!(sample.op, "sum" | "mean" | "sum_of_squares") {
+        let sums = ["sum", "mean", "sum_of_squares", "moments", "normalised_sums", "normalised"];
+        if rounds || sums.contains(&sample.op) {
             // Grouped otherwise: as near to the exact sum as the operator must come.
             let mut session = Session::new(&small);
             session.set_check(Some(Check::Every));
@@ -388,7 +450,7 @@ fn every_sample_of_every_operator() {
     println!("cut: {cut:?}\nrefused: {refused:?}");
     let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
-    for name in others.into_iter().chain(convolutions) {
+    for name in others.into_iter().chain(convolutions).chain(["moments", "normalised_sums"]) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
     // Rows of softmax and of cross entropy, what argmax searches and a channel of an image must be whole.

@@ -218,6 +218,38 @@ fn sum_of<const M: usize>(count: usize, f: impl Fn(usize) -> [f64; M]) -> [f64; 
     lanes.map(|lanes| lanes.into_iter().fold(0.0, |sum, lane| sum + lane))
 }
 
+/// Elements that are added in their own precision before they join a sum in `f64`.
+const BLOCK: usize = 64;
+/// Partial sums of a block, each of a few elements.
+const PARTS: usize = 16;
+
+/// As [`sum_of`] for terms in the elements' own precision: each goes through three additions in it.
+#[inline(always)]
+fn sum_of_blocks<T: Real, const M: usize>(values: &[T], f: impl Fn(T) -> [T; M]) -> [f64; M] {
+    let mut lanes = [[0.0_f64; PARTS]; M];
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    for block in blocks {
+        let mut parts = [[T::ZERO; PARTS]; M];
+        for values in block.as_chunks::<PARTS>().0 {
+            for place in 0..PARTS {
+                let terms = f(values[place]);
+                for (parts, term) in parts.iter_mut().zip(terms) {
+                    parts[place] += term;
+                }
+            }
+        }
+        for (lanes, parts) in lanes.iter_mut().zip(parts) {
+            lanes.iter_mut().zip(parts).for_each(|(lane, part)| *lane += part.to_f64());
+        }
+    }
+    for (place, value) in rest.iter().enumerate() {
+        for (lanes, term) in lanes.iter_mut().zip(f(*value)) {
+            lanes[place % PARTS] += term.to_f64();
+        }
+    }
+    lanes.map(|lanes| lanes.into_iter().fold(0.0, |sum, lane| sum + lane))
+}
+
 /// Mean and variance.
 struct OfElements<'a, T> {
     /// From the view's first element on.
@@ -257,31 +289,26 @@ impl<T: Real> Fold<1> for OfElements<'_, T> {
         reduced.runs(first, count, |[offset], run| {
             let input = &self.input[start + offset..];
             sum += match stride {
-                1 => {
-                    let input = &input[..run];
-                    sum_of(run, |place| [input[place].to_f64()])[0]
-                }
+                1 => sum_of_blocks(&input[..run], |value| [value])[0],
                 _ => sum_of(run, |place| [input[place * stride].to_f64()])[0],
             };
         });
-        let mean = sum / count as f64;
+        // Rounded, so that what elements differ from it by is right in their own precision.
+        let mean = T::from_f64(sum / count as f64);
+        let terms = |value: T| {
+            let difference = value - mean;
+            [difference, difference * difference]
+        };
         let mut sums = [0.0; 2];
         reduced.runs(first, count, |[offset], run| {
             let input = &self.input[start + offset..];
-            let terms = |value: T| {
-                let difference = value.to_f64() - mean;
-                [difference, difference * difference]
-            };
             let part = match stride {
-                1 => {
-                    let input = &input[..run];
-                    sum_of(run, |place| terms(input[place]))
-                }
-                _ => sum_of(run, |place| terms(input[place * stride])),
+                1 => sum_of_blocks(&input[..run], terms),
+                _ => sum_of(run, |place| terms(input[place * stride]).map(T::to_f64)),
             };
             sums = [sums[0] + part[0], sums[1] + part[1]];
         });
-        Moments::corrected(count as f64, mean, sums)
+        Moments::corrected(count as f64, mean.to_f64(), sums)
     }
 
     fn rows(

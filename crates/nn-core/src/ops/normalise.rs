@@ -204,6 +204,7 @@ impl KernelOp for MomentsOp {
         let views = [layout.strides.clone(), output.clone(), output.clone(), output];
         let views: Vec<GpuView> = views.into_iter().enumerate().map(|(place, view)| call.view(place, view)).collect();
         let alone = by_invocations(&split(&layout.shape, &[&layout.strides], &self.axes), 0);
+        let whole = self::count(&layout.shape, &self.axes);
         for Part { piece, before, split, outputs, count } in parts(call, &layout.shape, &self.axes, &views)? {
             let Split { kept, reduced } = split;
             let (shader, groups) = match alone {
@@ -212,7 +213,7 @@ impl KernelOp for MomentsOp {
             };
             call.launch(
                 shader,
-                if before == 0 { &[] } else { &[("CONTINUE", 1)] },
+                &[("CONTINUE", u32::from(before > 0)), ("UNFINISHED", u32::from(before + count < whole))],
                 &[
                     ("kept_count", word(outputs, "the number of outputs")?.into()),
                     ("reduced_count", word(count, "the number of reduced elements")?.into()),

@@ -26,8 +26,9 @@ pub(super) fn moments(arithmetic: Arithmetic, count: usize) -> Accuracy {
         Arithmetic::Gpu => {
             Accuracy { relative: 0.0, absolute: 8.0 * arithmetic.smallest() / arithmetic.unit(), summed: units(count) }
         }
-        // In double precision, rounded at the end; 1/√ is that of the rounded variance.
-        _ => Accuracy { summed: 4.0 * double_sum(arithmetic, count + 4), ..Accuracy::relative(1.0) },
+        // A difference, its square and three additions, then in double precision, and rounded at the end; 1/√ is that of
+        // the rounded variance.
+        _ => Accuracy { summed: 4.0 * double_sum(arithmetic, count + 4) + 3.0, ..Accuracy::relative(1.0) },
     }
 }
 
