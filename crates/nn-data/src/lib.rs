@@ -8,14 +8,18 @@
 //! The same seed gives the same split and generated data on every machine.
 
 pub mod arrays;
-pub mod augment;
+mod augment;
+pub mod cifar;
 pub mod csv_table;
 mod dataset;
 mod delimited;
 pub mod digits;
 mod error;
+pub mod idx;
+pub mod image_folder;
 mod inputs;
 pub mod npy;
+pub mod pictures;
 mod split;
 mod standardise;
 mod targets;
@@ -28,5 +32,6 @@ pub use augment::Augmentation;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use inputs::{ChannelScale, Inputs};
+pub use pictures::{Fit, PictureOptions};
 pub use standardise::Standardisation;
 pub use targets::Targets;
