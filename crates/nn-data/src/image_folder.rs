@@ -1,11 +1,10 @@
 //! Folders of pictures: one sub-folder for each class, perhaps in folders for training, validation and test.
 
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use crate::pictures::{Fault, decode};
-use crate::{DataError, Dataset, Inputs, PictureOptions, Targets};
+use crate::{DataError, Dataset, Inputs, PictureOptions, Targets, parallel};
 
 const EXPECTED: &str = "a folder with one sub-folder of pictures for each class";
 /// Names of the folders that split the data, in lower case.
@@ -319,29 +318,13 @@ fn decode_all(
         ));
     };
     values.resize(total, 0);
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-        threads => threads,
-    };
-    // Each thread takes the next picture that nobody has; where it goes does not depend on who takes it.
-    let work = Mutex::new(files.iter().zip(values.chunks_exact_mut(size)).enumerate());
-    let take = || work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
     let faults = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, files.len().max(1)) {
-            scope.spawn(|| {
-                while let Some((row, (path, place))) = take() {
-                    match decode(path, &options.picture) {
-                        Ok(bytes) => place.copy_from_slice(&bytes),
-                        Err(fault) => {
-                            faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((row, fault));
-                        }
-                    }
-                }
-            });
-        }
+    let items = files.iter().zip(values.chunks_exact_mut(size)).enumerate();
+    parallel::for_each(options.threads, items, |(row, (path, place))| match decode(path, &options.picture) {
+        Ok(bytes) => place.copy_from_slice(&bytes),
+        Err(fault) => faults.lock().unwrap_or_else(PoisonError::into_inner).push((row, fault)),
     });
-    let mut faults = faults.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
     faults.sort_unstable_by_key(|(row, _)| *row);
     Ok((values, faults))
 }
