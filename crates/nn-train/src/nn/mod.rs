@@ -6,6 +6,7 @@ mod dropout;
 mod flatten;
 mod linear;
 pub mod loss;
+mod pool;
 mod sequential;
 
 pub use crate::scope::Init;
@@ -15,6 +16,10 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
+    GlobalAveragePool, MaxPool1d, MaxPool2d,
+};
 pub use sequential::Sequential;
 
 use crate::scope::Scope;
