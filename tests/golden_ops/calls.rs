@@ -2,6 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
+use nn_core::ops::PoolOptions;
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -58,11 +59,16 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
         };
         case.inputs.iter().enumerate().map(declare).collect()
     };
-    let graph = if case.op == "cross_entropy_gradient" {
+    let graph = if let "cross_entropy_gradient" | "max_pool_gradient" | "average_pool_gradient" = case.op.as_str() {
         // It has no method of its own: it appears when weighted losses are differentiated, and is differentiated again.
         let first = graph::trace(|trace| {
             let inputs = operands(trace);
-            trace.output("first loss", (inputs[0].cross_entropy(inputs[1]) * inputs[2]).sum_all());
+            let (first, weights) = match inputs[..] {
+                [logits, targets, weights] => (logits.cross_entropy(targets), weights),
+                [x, weights] => (pool(case, x), weights),
+                _ => return Err(Error::Usage(format!("{} has {} operands", case.op, inputs.len()))),
+            };
+            trace.output("first loss", (first * weights).sum_all());
             Ok(())
         })?;
         let mut first = passes::differentiate(&first, "first loss", &["x0"])?;
@@ -179,11 +185,47 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),
         "cross_entropy" => x.cross_entropy(inputs[1]),
+        "max_pool" | "average_pool" => pool(case, x),
         "gather_rows" => x.gather_rows(inputs[1]),
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)
         }
         other => panic!("tests/golden has cases of {other:?}, which this test cannot call"),
+    }
+}
+
+/// Pooling by the maximum or the mean, as the operator's name begins.
+fn pool(case: &Case, x: Value) -> Value {
+    let (rows, largest) = (x.shape().rank() == 3, case.op.starts_with("max"));
+    let given = |name: &str| case.attributes.get(name).is_some();
+    let pair = |name: &str| match whole_numbers(&case.attributes[name])[..] {
+        [one] => [1, one],
+        [first, second] => [first, second],
+        _ => panic!("{}: {name} is no pair", case.name),
+    };
+    if given("output") {
+        let output = pair("output");
+        return match (rows, largest) {
+            (true, true) => x.adaptive_max_pool1d(output[1]),
+            (true, false) => x.adaptive_average_pool1d(output[1]),
+            (false, true) => x.adaptive_max_pool2d(output),
+            (false, false) => x.adaptive_average_pool2d(output),
+        };
+    }
+    let options = PoolOptions {
+        stride: pair("stride"),
+        padding: pair("padding"),
+        dilation: if given("dilation") { pair("dilation") } else { [1, 1] },
+        ceil_mode: case.attributes["ceil_mode"] == Json::Bool(true),
+        count_include_pad: !given("count_include_pad") || case.attributes["count_include_pad"] == Json::Bool(true),
+        divisor: given("divisor_override").then(|| number(case, "divisor_override") as usize),
+        ..PoolOptions::new(pair("kernel_size"))
+    };
+    match (rows, largest) {
+        (true, true) => x.max_pool1d(&options),
+        (true, false) => x.average_pool1d(&options),
+        (false, true) => x.max_pool2d(&options),
+        (false, false) => x.average_pool2d(&options),
     }
 }
