@@ -437,6 +437,89 @@ def normalise(family):
             options = {"eps": 0.1, "axes": axes, "seen": seen, "groups": groups}
             family.add("normalised", f"{function.__name__} norm {list(sizes)}{', affine' if affine else ''}", inputs, function,
                        options, terms=min(count, 40))
+def pool(family):
+    def largest(x, **options):
+        return getattr(functional, f"max_pool{x.dim() - 2}d")(x, return_indices=True, **options)
+
+    def even(x, output):
+        return getattr(functional, f"adaptive_max_pool{x.dim() - 2}d")(x, output, return_indices=True)
+
+    def scattered(pooling):
+        """The gradient of a maximum by x, weighted, as a function that can be differentiated by the weights."""
+        def gradient(x, weights, **options):
+            places = pooling(x, **options)[1]
+            flat = torch.zeros(*x.shape[:2], math.prod(x.shape[2:]), dtype=weights.dtype)
+            return flat.scatter_add(2, places.flatten(2), weights.flatten(2)).reshape(x.shape)
+        return gradient
+
+    def mean(x, **options):
+        return getattr(functional, f"avg_pool{x.dim() - 2}d")(x, **options)
+
+    def even_mean(x, output):
+        return getattr(functional, f"adaptive_avg_pool{x.dim() - 2}d")(x, output)
+
+    def spread(pooling):
+        """The gradient of a mean by x, weighted."""
+        def gradient(x, weights, **options):
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad((pooling(x, **options) * weights).sum(), x, create_graph=True)[0]
+        return gradient
+
+    def add(name, x, of_maximum, of_mean, most, pooling, mean_pooling):
+        """most: the most windows over one element, and elements in one window."""
+        for op, function, options in (("max_pool", pooling, of_maximum), ("average_pool", mean_pooling, of_mean)):
+            if options is None:
+                continue
+            linear = op == "average_pool"
+            result = function if linear else lambda x, **options: pooling(x, **options)[0]
+            family.add(op, f"{op} {name}", [x], result, options, terms=[most[1] if linear else 1, most[0]], linear=linear)
+            shape = tuple(result(torch.tensor(x), **options).shape)
+            backward = spread(function) if linear else scattered(function)
+            family.add(f"{op}_gradient", f"{op}_gradient {name}", [x, family.normal(*shape)], backward, options, gradients=[1],
+                       terms=[most[0], most[1] if linear else 1], linear=linear)
+
+    grid = [
+        # input, kernel, stride, padding, dilation, ceil_mode
+        ((2, 2, 4, 6), (2, 2), (2, 2), (0, 0), (1, 1), False),
+        ((1, 1, 5, 7), (2, 2), (2, 2), (0, 0), (1, 1), False),
+        ((1, 1, 5, 7), (2, 2), (2, 2), (0, 0), (1, 1), True),
+        ((1, 1, 7, 8), (3, 3), (2, 2), (1, 1), (1, 1), False),
+        ((1, 1, 8, 8), (3, 3), (2, 2), (1, 1), (1, 1), True),
+        ((1, 1, 6, 5), (3, 4), (1, 1), (1, 2), (1, 1), False),
+        ((1, 1, 9, 8), (2, 1), (4, 3), (0, 0), (1, 1), True),
+        ((1, 1, 5, 3), (2, 2), (2, 2), (1, 1), (1, 1), True),
+        ((1, 1, 9, 8), (3, 2), (2, 1), (1, 0), (2, 3), False),
+        ((2, 3, 9), (3,), (2,), (1,), (1,), False),
+        ((2, 3, 8), (3,), (3,), (0,), (1,), True),
+        ((2, 3, 9), (2,), (1,), (1,), (4,), False),
+    ]
+    for sizes, kernel, stride, padding, dilation, ceil_mode in grid:
+        common = {"kernel_size": list(kernel), "stride": list(stride), "padding": list(padding), "ceil_mode": ceil_mode}
+        most = [math.prod(-(-((k - 1) * d + 1) // s) for k, d, s in zip(kernel, dilation, stride)), math.prod(kernel)]
+        x = family.normal(*sizes)
+        name = f"{list(sizes)} by {list(kernel)}, {list(stride)}, {list(padding)}, {list(dilation)}, {ceil_mode}"
+        plain = all(d == 1 for d in dilation)
+        means = [{**common, "count_include_pad": include} for include in (True, False)] if plain else []
+        if plain and len(sizes) == 4:
+            means.append({**common, "divisor_override": 5})
+        for number, of_mean in enumerate(means or [None]):
+            of_maximum = {**common, "dilation": list(dilation)} if number == 0 else None
+            add(f"{name}, {number}", x, of_maximum, of_mean, most, largest, mean)
+    for sizes, output in (((2, 2, 6, 8), (3, 2)), ((1, 1, 7, 10), (3, 4)), ((1, 2, 2, 3), (5, 4)), ((2, 3, 5, 4), (1, 3)), ((2, 3, 7), (3,)), ((2, 2, 3), (4,))):
+        most = [math.prod(-(-o // i) + 1 for i, o in zip(sizes[2:], output)), math.prod(-(-i // o) + 1 for i, o in zip(sizes[2:], output))]
+        options = {"output": list(output)}
+        add(f"{list(sizes)} to {list(output)}", family.normal(*sizes), options, options, most, even, even_mean)
+    ties = numpy.round(family.normal(1, 1, 6, 7))
+    for stride in (1, 2):
+        options = {"kernel_size": [3, 3], "stride": [stride] * 2, "padding": [1, 1], "dilation": [1, 1], "ceil_mode": False}
+        add(f"with equals, {stride}", ties, options, None, [9, 9], largest, mean)
+    add("with equals, adaptive", ties, {"output": [4, 3]}, None, [4, 9], even, even_mean)
+    special = family.normal(1, 1, 6, 8)
+    special.ravel()[[3, 11, 20, 29, 30]] = [math.nan, math.inf, -math.inf, math.nan, math.nan]
+    special[0, 0, 4:, :3] = -math.inf
+    options = {"kernel_size": [2, 3], "stride": [2, 2], "padding": [1, 1], "ceil_mode": False}
+    family.add("max_pool", "max_pool with NaN", [special], lambda x, **options: largest(x, **options)[0], {**options, "dilation": [1, 1]}, special=True)
+    family.add("average_pool", "average_pool with NaN", [special], mean, {**options, "count_include_pad": True}, terms=6, special=True)
 
 
 def losses(family):
@@ -639,7 +722,7 @@ def main():
     # One thread, so that the order of f32 sums does not depend on the machine's cores.
     torch.set_num_threads(1)
     first = (elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)
-    for seed, fill in [*enumerate(first), (40, normalise), (40, convolution)]:
+    for seed, fill in [*enumerate(first), (9, pool), (40, normalise), (40, convolution)]:
         family = Family(fill.__name__, seed)
         fill(family)
         family.write(folder)

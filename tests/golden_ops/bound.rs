@@ -130,8 +130,10 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         // dy moved, chosen, halved or summed.
         "add" | "subtract" | "negate" | "minimum" | "maximum" | "clamp" | "abs" | "relu" | "contiguous" | "select"
         | "to_f32" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "sum" | "gather_rows"
-        | "scatter_add_rows" => relative(0.0),
+        | "scatter_add_rows" | "max_pool" | "max_pool_gradient" => relative(0.0),
         "matmul" | "convolution" | "convolution_input_gradient" | "convolution_weight_gradient" => absolute(rounding),
+        // Terms are divided by a count, or their sum is.
+        "average_pool" | "average_pool_gradient" => absolute(pick(0.5, 2.5)),
         "multiply" | "leaky_relu" | "sum_of_squares" => relative(rounding),
         // −dy · y / b: two divisions and a product.
         "divide" => relative(pick(1.5, 6.0)),

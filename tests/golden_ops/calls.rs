@@ -3,6 +3,7 @@
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
 use nn_core::ops::Convolution;
+use nn_core::ops::PoolOptions;
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -59,18 +60,20 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
         };
         case.inputs.iter().enumerate().map(declare).collect()
     };
+    // Which operand the first gradient is by.
     let by = match case.op.as_str() {
-        "cross_entropy_gradient" => Some("x0"),
+        "cross_entropy_gradient" | "max_pool_gradient" | "average_pool_gradient" => Some("x0"),
         "convolution_weight_gradient" => Some("x2"),
         _ => None,
     };
     let graph = if let Some(by) = by {
         // It has no method of its own: it appears when weighted losses are differentiated, and is differentiated again.
         let first = graph::trace(|trace| {
-            let inputs = operands(trace);
-            let y = match by {
-                "x0" => inputs[0].cross_entropy(inputs[1]) * inputs[2],
-                _ => inputs[0].conv2d(inputs[2], &convolution(case)) * inputs[1],
+            let y = match (case.op.as_str(), &operands(trace)[..]) {
+                ("cross_entropy_gradient", &[logits, targets, weights]) => logits.cross_entropy(targets) * weights,
+                ("convolution_weight_gradient", &[x, dy, weight]) => x.conv2d(weight, &convolution(case)) * dy,
+                (_, &[x, weights]) => pool(case, x) * weights,
+                (_, operands) => return Err(Error::Usage(format!("{} has {} operands", case.op, operands.len()))),
             };
             trace.output("first loss", y.sum_all());
             Ok(())
@@ -208,6 +211,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),
         "cross_entropy" => x.cross_entropy(inputs[1]),
+        "max_pool" | "average_pool" => pool(case, x),
         "gather_rows" => x.gather_rows(inputs[1]),
         "moments" => {
             let moments = x.moments(&list("axes"), number("eps"));
@@ -232,5 +236,40 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             x.scatter_add_rows(inputs[1], vocabulary)
         }
         other => panic!("tests/golden has cases of {other:?}, which this test cannot call"),
+    }
+}
+
+/// Pooling by the maximum or the mean, as the operator's name begins.
+fn pool(case: &Case, x: Value) -> Value {
+    let (rows, largest) = (x.shape().rank() == 3, case.op.starts_with("max"));
+    let given = |name: &str| case.attributes.get(name).is_some();
+    let pair = |name: &str| match whole_numbers(&case.attributes[name])[..] {
+        [one] => [1, one],
+        [first, second] => [first, second],
+        _ => panic!("{}: {name} is no pair", case.name),
+    };
+    if given("output") {
+        let output = pair("output");
+        return match (rows, largest) {
+            (true, true) => x.adaptive_max_pool1d(output[1]),
+            (true, false) => x.adaptive_average_pool1d(output[1]),
+            (false, true) => x.adaptive_max_pool2d(output),
+            (false, false) => x.adaptive_average_pool2d(output),
+        };
+    }
+    let options = PoolOptions {
+        stride: pair("stride"),
+        padding: pair("padding"),
+        dilation: if given("dilation") { pair("dilation") } else { [1, 1] },
+        ceil_mode: case.attributes["ceil_mode"] == Json::Bool(true),
+        count_include_pad: !given("count_include_pad") || case.attributes["count_include_pad"] == Json::Bool(true),
+        divisor: given("divisor_override").then(|| number(case, "divisor_override") as usize),
+        ..PoolOptions::new(pair("kernel_size"))
+    };
+    match (rows, largest) {
+        (true, true) => x.max_pool1d(&options),
+        (true, false) => x.average_pool1d(&options),
+        (false, true) => x.max_pool2d(&options),
+        (false, false) => x.average_pool2d(&options),
     }
 }

@@ -18,6 +18,7 @@ const FAMILIES: &[&str] = &[
     "random",
     "normalise",
     "convolution",
+    "pool",
 ];
 
 /// One call of one operator.

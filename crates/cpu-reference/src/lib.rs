@@ -17,6 +17,7 @@ pub mod matmul;
 pub mod normalise;
 pub mod pad;
 pub mod philox;
+pub mod pool;
 pub mod real;
 pub mod reduce;
 pub mod rows;
@@ -30,6 +31,9 @@ pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use matmul::{Matrix, matmul};
 pub use normalise::{SumsInput, moments, normalised_sums};
 pub use pad::pad;
+pub use pool::{
+    Divisor, PoolAxis, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gather, max_pool_gradient,
+};
 pub use real::Real;
 pub use reduce::{Reduction, reduce};
 pub use rows::{gather_rows, scatter_add_rows};

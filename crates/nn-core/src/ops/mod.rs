@@ -12,6 +12,7 @@ mod normalise;
 mod normalise_bounds;
 mod normalise_samples;
 mod operands;
+mod pool;
 mod random;
 mod reduce;
 mod rows;
@@ -24,6 +25,7 @@ pub use convolution::Convolution;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
+pub use pool::PoolOptions;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
@@ -37,6 +39,7 @@ pub fn names() -> Vec<&'static str> {
         rows::NAMES,
         convolution::NAMES,
         normalise::NAMES,
+        pool::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

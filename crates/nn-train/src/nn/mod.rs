@@ -7,6 +7,7 @@ mod flatten;
 mod linear;
 pub mod loss;
 mod norm;
+mod pool;
 mod sequential;
 
 pub use crate::scope::Init;
@@ -17,6 +18,10 @@ pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
 pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
+    GlobalAveragePool, MaxPool1d, MaxPool2d,
+};
 pub use sequential::Sequential;
 
 use crate::scope::Scope;
