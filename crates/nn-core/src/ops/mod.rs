@@ -14,6 +14,7 @@ mod normalise_samples;
 mod operands;
 mod random;
 mod reduce;
+mod resample;
 mod rows;
 pub mod samples;
 mod shape;
@@ -24,6 +25,7 @@ pub use convolution::Convolution;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
+pub use resample::{Extent, Resample};
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
@@ -37,6 +39,7 @@ pub fn names() -> Vec<&'static str> {
         rows::NAMES,
         convolution::NAMES,
         normalise::NAMES,
+        resample::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

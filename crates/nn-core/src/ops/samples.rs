@@ -3,7 +3,7 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, reduce, rows, shape, softmax,
+    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, reduce, resample, rows, shape, softmax,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -99,5 +99,6 @@ pub fn samples() -> Vec<Sample> {
     rows::add_samples(&mut samples);
     convolution::add_samples(&mut samples);
     normalise_samples::add(&mut samples);
+    resample::add_samples(&mut samples);
     samples.list
 }

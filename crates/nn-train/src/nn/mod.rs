@@ -7,6 +7,7 @@ mod flatten;
 mod linear;
 pub mod loss;
 mod sequential;
+mod upsample;
 
 pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
@@ -16,6 +17,7 @@ pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
 pub use sequential::Sequential;
+pub use upsample::{Factors, Upsample};
 
 use crate::scope::Scope;
 use nn_core::Value;
