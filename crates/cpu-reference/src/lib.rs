@@ -20,6 +20,7 @@ pub mod philox;
 pub mod pool;
 pub mod real;
 pub mod reduce;
+pub mod resample;
 pub mod rows;
 pub mod softmax;
 pub mod strided;
@@ -36,6 +37,7 @@ pub use pool::{
 };
 pub use real::Real;
 pub use reduce::{Reduction, reduce};
+pub use resample::{Places, resample, resample_gradient};
 pub use rows::{gather_rows, scatter_add_rows};
 pub use softmax::{log_softmax, softmax};
 pub use strided::Strided;

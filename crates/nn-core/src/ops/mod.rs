@@ -15,6 +15,7 @@ mod operands;
 mod pool;
 mod random;
 mod reduce;
+mod resample;
 mod rows;
 pub mod samples;
 mod shape;
@@ -26,6 +27,7 @@ pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
 pub use pool::PoolOptions;
+pub use resample::{Extent, Resample};
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
@@ -40,6 +42,7 @@ pub fn names() -> Vec<&'static str> {
         convolution::NAMES,
         normalise::NAMES,
         pool::NAMES,
+        resample::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -3,7 +3,8 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, pool, reduce, rows, shape, softmax,
+    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, pool, reduce, resample, rows, shape,
+    softmax,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -100,5 +101,6 @@ pub fn samples() -> Vec<Sample> {
     convolution::add_samples(&mut samples);
     normalise_samples::add(&mut samples);
     pool::add_samples(&mut samples);
+    resample::add_samples(&mut samples);
     samples.list
 }

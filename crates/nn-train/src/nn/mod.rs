@@ -9,6 +9,7 @@ pub mod loss;
 mod norm;
 mod pool;
 mod sequential;
+mod upsample;
 
 pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
@@ -23,6 +24,7 @@ pub use pool::{
     GlobalAveragePool, MaxPool1d, MaxPool2d,
 };
 pub use sequential::Sequential;
+pub use upsample::{Factors, Upsample};
 
 use crate::scope::Scope;
 use nn_core::Value;
