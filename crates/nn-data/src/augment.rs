@@ -250,17 +250,23 @@ impl Turn {
                 let from_x = self.cosine * u - self.sine * v + centre[1] + self.right;
                 let (floor_y, floor_x) = (from_y.floor(), from_x.floor());
                 let (part_y, part_x) = (from_y - floor_y, from_x - floor_x);
-                let mut corners = [(0, 0.0); 4];
-                for (index, corner) in corners.iter_mut().enumerate() {
-                    let (line, column) = (floor_y as isize + index as isize / 2, floor_x as isize + index as isize % 2);
+                let (line, column) = (floor_y as isize, floor_x as isize);
+                let weights = [
+                    (1.0 - part_y) * (1.0 - part_x),
+                    (1.0 - part_y) * part_x,
+                    part_y * (1.0 - part_x),
+                    part_y * part_x,
+                ];
+                let place = |down: isize, right: isize| {
+                    let (line, column) = (line + down, column + right);
                     let inside = (0..height as isize).contains(&line) && (0..width as isize).contains(&column);
-                    let weight = [1.0 - part_y, part_y][index / 2] * [1.0 - part_x, part_x][index % 2];
-                    if inside {
-                        *corner = (line as usize * width + column as usize, weight);
-                    }
-                }
+                    inside.then(|| line as usize * width + column as usize)
+                };
+                let places = [place(0, 0), place(0, 1), place(1, 0), place(1, 1)];
+                let at = y * width + x;
                 for (source, target) in source.chunks_exact(plane).zip(target.chunks_exact_mut(plane)) {
-                    target[y * width + x] = corners.iter().map(|&(place, weight)| source[place] * weight).sum();
+                    let corner = |index: usize| places[index].map_or(0.0, |place| source[place] * weights[index]);
+                    target[at] = corner(0) + corner(1) + corner(2) + corner(3);
                 }
             }
         }

@@ -83,6 +83,9 @@ pub fn read_image_folder(folder: &Path, options: &ImageFolderOptions) -> Result<
 /// A class's name and its files.
 type Class = (String, Vec<PathBuf>);
 
+/// Rows that have no picture, in order, and why.
+type Faults = Vec<(usize, Fault)>;
+
 /// What lies in a folder, sorted by name: sub-folders, files, and how many hidden things were passed over.
 fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>, usize), DataError> {
     let read_error = |source| DataError::Read { path: folder.to_path_buf(), expected: EXPECTED, source };
@@ -302,11 +305,7 @@ fn load(
 }
 
 /// All pictures, one after the other, and what is wrong with those that have no bytes, in order.
-fn decode_all(
-    folder: &Path,
-    files: &[&Path],
-    options: &ImageFolderOptions,
-) -> Result<(Vec<u8>, Vec<(usize, Fault)>), DataError> {
+fn decode_all(folder: &Path, files: &[&Path], options: &ImageFolderOptions) -> Result<(Vec<u8>, Faults), DataError> {
     let size = options.picture.size();
     let mut values = Vec::new();
     let total = files.len().checked_mul(size).filter(|&total| values.try_reserve_exact(total).is_ok());

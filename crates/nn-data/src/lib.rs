@@ -1,9 +1,12 @@
 //! Data sets for wgrad: where samples come from.
 //!
-//! A [`Dataset`] holds inputs as contiguous `f32` rows and targets as classes or values. It comes from
-//! [`digits`](digits::digits) (embedded), [`topics`](topics::topics) (generated), or a user's files:
-//! [`csv`](csv_table::read_csv), [`arrays`](arrays::read_arrays) (`.npy`) and
-//! [`text_table`](text_table::TextTable). It is [`nn_train::Data`], so that a trainer takes it as it is.
+//! A [`Dataset`] holds inputs as contiguous `f32` rows, or pictures as bytes, and targets as classes, values or maps of
+//! classes. It comes from [`digits`](digits::digits) (embedded), [`topics`](topics::topics), [`shapes`](shapes::shapes)
+//! and [`shape_maps`](shape_maps::shape_maps) (generated), or a user's files: [`csv`](csv_table::read_csv),
+//! [`arrays`](arrays::read_arrays) (`.npy`), [`text_table`](text_table::TextTable), and for pictures
+//! [`idx`](idx::read_idx) (MNIST), [`cifar`](cifar::read_cifar10) and [`image_folder`](image_folder::read_image_folder);
+//! [`fetch`](fetch::Published) gets them. It is [`nn_train::Data`], so that a trainer takes it as it is.
+//! An [`Augmentation`] changes pictures at random where they are trained on.
 //!
 //! The same seed gives the same split and generated data on every machine.
 
@@ -15,6 +18,7 @@ mod dataset;
 mod delimited;
 pub mod digits;
 mod error;
+pub mod fetch;
 pub mod idx;
 pub mod image_folder;
 mod inputs;

@@ -67,8 +67,11 @@ impl Form {
             Self::Crescent => radius <= 1.0 && (x - 0.5) * (x - 0.5) + y * y > 0.64,
             Self::Diamond => x.abs() / 0.55 + y.abs() / 1.05 <= 1.0,
             // Three bars and two gaps.
-            Self::Stripes => square(0.9) && ((x + 0.9) / 0.36) as usize % 2 == 0,
-            Self::Checker => square(0.9) && (((x + 0.9) / 0.45) as usize + ((y + 0.9) / 0.45) as usize) % 2 == 0,
+            Self::Stripes => square(0.9) && (((x + 0.9) / 0.36) as usize).is_multiple_of(2),
+            Self::Checker => {
+                let cell = |place: f64| ((place + 0.9) / 0.45) as usize;
+                square(0.9) && (cell(x) + cell(y)).is_multiple_of(2)
+            }
         }
     }
 }
