@@ -2,9 +2,10 @@
 //
 // One workgroup computes the three of one view: each invocation adds up every WIDTH-th element, a tree of fixed order
 // joins the sums; then the same with what the elements differ from their mean by. kept_count workgroups, folded in two
-// dimensions. An invocation runs about 2 · reduced_count / WIDTH loop iterations.
+// dimensions. An invocation runs about 2 · reduced_count / WIDTH · (1 + reduced_rank) loop iterations.
 
 const WIDTH: u32 = 256u; // a power of two
+const GROUP: u32 = 64u; // elements that an invocation adds up before they join its total
 const CONTINUE: u32 = 0u; // 1: the outputs hold the results of earlier elements, which are gone on from
 const UNFINISHED: u32 = 0u; // 1: later elements will go on from the outputs
 
@@ -67,15 +68,25 @@ fn moments_workgroup(
     let places = kept_places(index);
     let start = parameters.input_offset + places.x;
     let count = f32(parameters.reduced_count);
-    var sum = 0.0;
-    for (var place = lane; place < parameters.reduced_count; place += WIDTH) {
-        sum += input[start + reduced_offset(place)];
+    var total = 0.0;
+    for (var first = lane; first < parameters.reduced_count; first += WIDTH * GROUP) {
+        var sum = 0.0;
+        let end = min(first + WIDTH * GROUP, parameters.reduced_count);
+        for (var place = first; place < end; place += WIDTH) {
+            sum += input[start + reduced_offset(place)];
+        }
+        total += sum;
     }
-    let first_mean = workgroup_sums(lane, vec2<f32>(sum, 0.0)).x / count;
+    let first_mean = workgroup_sums(lane, vec2<f32>(total, 0.0)).x / count;
     var differences = vec2<f32>();
-    for (var place = lane; place < parameters.reduced_count; place += WIDTH) {
-        let difference = input[start + reduced_offset(place)] - first_mean;
-        differences += vec2<f32>(difference, difference * difference);
+    for (var first = lane; first < parameters.reduced_count; first += WIDTH * GROUP) {
+        var sums = vec2<f32>();
+        let end = min(first + WIDTH * GROUP, parameters.reduced_count);
+        for (var place = first; place < end; place += WIDTH) {
+            let difference = input[start + reduced_offset(place)] - first_mean;
+            sums += vec2<f32>(difference, difference * difference);
+        }
+        differences += sums;
     }
     differences = workgroup_sums(lane, differences);
     if (lane == 0u) {

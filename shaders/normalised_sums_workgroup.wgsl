@@ -2,9 +2,10 @@
 //
 // One workgroup computes the two sums of one output element: each invocation adds up every WIDTH-th element, then a
 // tree of fixed order joins them. kept_count workgroups, folded in two dimensions. An invocation runs about
-// reduced_count / WIDTH loop iterations.
+// reduced_count / WIDTH · (1 + reduced_rank) loop iterations.
 
 const WIDTH: u32 = 256u; // a power of two
+const GROUP: u32 = 64u; // elements that an invocation adds up before they join its total
 const WEIGHTED: u32 = 0u; // 1: dy is multiplied by the weight first
 const CONTINUE: u32 = 0u; // 1: the outputs hold the sums of earlier elements, which are gone on from
 
@@ -49,11 +50,16 @@ fn normalised_sums_workgroup(
         return;
     }
     let start = kept_places(index);
-    var sums = vec2<f32>();
-    for (var place = lane; place < parameters.reduced_count; place += WIDTH) {
-        sums += terms(start, place);
+    var total = vec2<f32>();
+    for (var first = lane; first < parameters.reduced_count; first += WIDTH * GROUP) {
+        var sums = vec2<f32>();
+        let end = min(first + WIDTH * GROUP, parameters.reduced_count);
+        for (var place = first; place < end; place += WIDTH) {
+            sums += terms(start, place);
+        }
+        total += sums;
     }
-    partial[lane] = sums;
+    partial[lane] = total;
     for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
         workgroupBarrier();
         if (lane < half) {

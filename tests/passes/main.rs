@@ -10,6 +10,7 @@ mod golden;
 mod interpreter;
 #[path = "../common/mlp.rs"]
 mod mlp;
+mod second;
 mod simplify;
 mod states;
 mod verify;

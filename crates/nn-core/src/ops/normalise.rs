@@ -12,7 +12,7 @@ use crate::graph::{
 };
 use crate::ops::accuracy::double_sum;
 use crate::ops::normalise_bounds as bounds;
-use crate::ops::reduce::{GROUP, Split, additions, output_strides, split};
+use crate::ops::reduce::{GROUP, Split, output_strides, split};
 use crate::ops::support::{check_axes, for_precision, row_groups};
 use crate::tensor::window::Axis;
 use crate::tensor::{DType, Layout, Shape, TensorType};
@@ -21,8 +21,8 @@ use cpu_reference::{Strided, SumsInput};
 /// The operators of this family.
 pub(super) const NAMES: &[&str] = &["moments", "normalised_sums", "normalised"];
 
-/// The most elements that one launch reduces to one: each of 256 invocations runs twice through its share.
-const MOST: usize = 30_000 * 256;
+/// The most iterations of one invocation: some drivers end it silently after 65,535.
+const MOST: usize = 60_000;
 
 /// `x` → mean, variance and 1/√(variance + eps) over the axes, which become of size 1.
 #[derive(Debug)]
@@ -124,10 +124,37 @@ struct Part {
     split: Split,
     outputs: usize,
     count: usize,
+    iterations: usize,
+}
+
+/// How a reduction is done.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// By lone invocations: for few elements, and where outputs lie side by side, so that invocations read neighbours'
+    /// addresses together. Else by workgroups.
+    alone: bool,
+    /// How often each element is read.
+    passes: usize,
+}
+
+impl Walk {
+    /// `whole` has the view that decides first.
+    fn new(whole: &Split, passes: usize) -> Walk {
+        let (outputs, count): (usize, usize) = (whole.kept.0.iter().product(), whole.reduced.0.iter().product());
+        let side_by_side = whole.kept.1[0].last() == Some(&1) && outputs >= 64;
+        Walk { alone: count <= 32 || (side_by_side && count <= 4096), passes }
+    }
+
+    /// Iterations of the busiest invocation: over elements, groups of them, and for each element its dimensions.
+    fn iterations(self, reduced: &[usize]) -> usize {
+        let count: usize = reduced.iter().product();
+        let each = if self.alone { count } else { count.div_ceil(256) };
+        self.passes * (each * (1 + reduced.len()) + 2 * each.div_ceil(GROUP) + 16) + 16
+    }
 }
 
 /// Cuts a reduction of `shape` over `axes`, so that windows fit their bindings and loops their limit.
-fn parts(call: &GpuCall, shape: &Shape, axes: &[usize], views: &[GpuView]) -> Result<Vec<Part>, Error> {
+fn parts(call: &GpuCall, shape: &Shape, axes: &[usize], views: &[GpuView], walk: Walk) -> Result<Vec<Part>, Error> {
     let axis = |axis: usize| match axes.contains(&axis) {
         true => Axis::in_steps(shape[axis], GROUP),
         false => Axis::any(shape[axis]),
@@ -135,11 +162,13 @@ fn parts(call: &GpuCall, shape: &Shape, axes: &[usize], views: &[GpuView]) -> Re
     let all: Vec<Axis> = (0..shape.rank()).map(axis).collect();
     let mut pieces: Vec<GpuPiece> = call.cut(&all, views)?;
     pieces.reverse();
-    let reduced = |piece: &GpuPiece| -> usize { axes.iter().map(|&axis| piece.sizes[axis]).product() };
+    let strides: Vec<&[usize]> = views.iter().map(|view| &view.view.strides[..]).collect();
     let mut parts: Vec<Part> = Vec::new();
     while let Some(piece) = pieces.pop() {
+        let split = split(&piece.sizes, &strides, axes);
+        let iterations = walk.iterations(&split.reduced.0);
         let longest = axes.iter().copied().max_by_key(|&axis| piece.sizes[axis]);
-        if let Some(axis) = longest.filter(|_| reduced(&piece) > MOST) {
+        if let Some(axis) = longest.filter(|&axis| iterations > MOST && piece.sizes[axis] > 1) {
             let (mut low, mut high) = (piece.clone(), piece.clone());
             low.sizes[axis] = piece.sizes[axis].div_ceil(2);
             high.sizes[axis] -= low.sizes[axis];
@@ -158,25 +187,10 @@ fn parts(call: &GpuCall, shape: &Shape, axes: &[usize], views: &[GpuView]) -> Re
                 .all(|axis| (other.starts[axis]..other.starts[axis] + other.sizes[axis]).contains(&piece.starts[axis]))
         };
         let before = parts.iter().filter(|part| covers(&part.piece)).map(|part| part.count).sum();
-        let strides: Vec<&[usize]> = views.iter().map(|view| &view.view.strides[..]).collect();
-        let split = split(&piece.sizes, &strides, axes);
         let (outputs, count) = (split.kept.0.iter().product(), split.reduced.0.iter().product());
-        parts.push(Part { piece, before, split, outputs, count });
+        parts.push(Part { piece, before, split, outputs, count, iterations });
     }
     Ok(parts)
-}
-
-/// Whether a lone invocation computes an output: for few elements, and where outputs lie side by side, so that
-/// invocations read neighbours' addresses together. `view` counts within the views that were split.
-fn by_invocations(whole: &Split, view: usize) -> bool {
-    let (outputs, count): (usize, usize) = (whole.kept.0.iter().product(), whole.reduced.0.iter().product());
-    let side_by_side = whole.kept.1[view].last() == Some(&1) && outputs >= 64;
-    count <= 32 || (side_by_side && count <= 4096)
-}
-
-/// Iterations of one pass of the busiest invocation.
-fn iterations(alone: bool, count: usize) -> usize {
-    if alone { count + count.div_ceil(GROUP) } else { count.div_ceil(256) + 8 }
 }
 
 impl KernelOp for MomentsOp {
@@ -203,11 +217,13 @@ impl KernelOp for MomentsOp {
         let output = output_strides(&layout.shape, &self.axes);
         let views = [layout.strides.clone(), output.clone(), output.clone(), output];
         let views: Vec<GpuView> = views.into_iter().enumerate().map(|(place, view)| call.view(place, view)).collect();
-        let alone = by_invocations(&split(&layout.shape, &[&layout.strides], &self.axes), 0);
+        let walk = Walk::new(&split(&layout.shape, &[&layout.strides], &self.axes), 2);
         let whole = self::count(&layout.shape, &self.axes);
-        for Part { piece, before, split, outputs, count } in parts(call, &layout.shape, &self.axes, &views)? {
+        for Part { piece, before, split, outputs, count, iterations } in
+            parts(call, &layout.shape, &self.axes, &views, walk)?
+        {
             let Split { kept, reduced } = split;
-            let (shader, groups) = match alone {
+            let (shader, groups) = match walk.alone {
                 true => ("moments_invocation", row_groups(outputs.div_ceil(64))?),
                 false => ("moments_workgroup", row_groups(outputs)?),
             };
@@ -234,7 +250,7 @@ impl KernelOp for MomentsOp {
                 &piece.windows,
                 groups,
             )?;
-            call.loops(2 * iterations(alone, count));
+            call.loops(iterations);
         }
         Ok(())
     }
@@ -339,10 +355,11 @@ impl KernelOp for NormalisedSums {
         let mut views: Vec<GpuView> = [0, 1, 2, 3, if inputs == 5 { 4 } else { 2 }].map(input).into();
         views.extend([call.view(inputs, output.clone()), call.view(inputs + 1, output)]);
         let strides: Vec<&[usize]> = views.iter().map(|view| &view.view.strides[..]).collect();
-        let alone = by_invocations(&split(&shape, &strides, &self.axes), 0);
-        for Part { piece, before, split, outputs, count } in parts(call, &shape, &self.axes, &views)? {
+        let walk = Walk::new(&split(&shape, &strides, &self.axes), 1);
+        for Part { piece, before, split, outputs, count, iterations } in parts(call, &shape, &self.axes, &views, walk)?
+        {
             let Split { kept, reduced } = split;
-            let (shader, groups) = match alone {
+            let (shader, groups) = match walk.alone {
                 true => ("normalised_sums_invocation", row_groups(outputs.div_ceil(64))?),
                 false => ("normalised_sums_workgroup", row_groups(outputs)?),
             };
@@ -377,7 +394,7 @@ impl KernelOp for NormalisedSums {
                 &piece.windows,
                 groups,
             )?;
-            call.loops(iterations(alone, count));
+            call.loops(iterations);
         }
         Ok(())
     }
@@ -390,7 +407,7 @@ impl KernelOp for NormalisedSums {
         let count = count(&inputs[0].shape, &self.axes);
         match arithmetic {
             // A term is a difference and up to three products.
-            Arithmetic::Gpu => Accuracy::sum(arithmetic, 4 * count, additions(count) + 4),
+            Arithmetic::Gpu => Accuracy::sum(arithmetic, 4 * count, bounds::additions(count) + 4),
             // In double precision, rounded at the end.
             _ => Accuracy { summed: double_sum(arithmetic, count + 4), ..Accuracy::rounded(arithmetic) },
         }

@@ -2,10 +2,20 @@
 
 use crate::graph::{Accuracy, Arithmetic, CpuCall, CpuInput};
 use crate::ops::accuracy::double_sum;
-use crate::ops::reduce::{additions, split};
+use crate::ops::reduce::{GROUP, split};
 use crate::ops::support::strided;
 use crate::tensor::{Layout, Shape};
 use cpu_reference::{Reduction, Strided};
+
+/// The most additions that a term goes through on a GPU, not counting those to 0.
+pub(super) fn additions(count: usize) -> usize {
+    // Groups of 64, then the groups; of all elements or, in a workgroup, of every 256th, and a tree of eight levels.
+    let grouped = |count: usize| count.min(GROUP) + count.div_ceil(GROUP) - 2;
+    let alone = if count <= 4096 { grouped(count) } else { 0 };
+    let together = if count > 32 { grouped(count.div_ceil(256)) + 8 } else { 0 };
+    // Which of the two it is depends on the layout too.
+    alone.max(together)
+}
 
 /// Of the magnitudes below. On a GPU, in its units, with k additions in a row and the first mean off by at most
 /// δ = (k + 3)·L·unit, where L is the largest element:
