@@ -42,13 +42,13 @@ pub(super) fn page(report: &RunReport, plots: &[Plot]) -> String {
             &mut page,
             format_args!(
                 "<h2>{}</h2>\n<img alt=\"{}\" src=\"data:image/png;base64,{}\">\n",
-                escape(plot.heading),
+                escape(&plot.heading),
                 escape(&plot.description),
                 base64(&plot.png)
             ),
         );
-        if plot.name == "examples" {
-            page.push_str("<p>Below each picture: its true class, and the class the model got.</p>\n");
+        if !plot.note.is_empty() {
+            push(&mut page, format_args!("<p>{}</p>\n", escape(&plot.note)));
         }
     }
     if let Some((names, counts)) = &report.confusion {

@@ -25,32 +25,45 @@ pub(crate) struct RunReport {
     pub(crate) evaluations: Vec<(u64, f32, Option<f32>)>,
     /// Class names, and how often class `row` was predicted as class `column`, on the evaluation data.
     pub(crate) confusion: Option<(Vec<String>, Vec<Vec<u32>>)>,
-    /// Pictures with their true and predicted classes.
-    pub(crate) examples: Option<Examples>,
+    /// Sheets of pictures, in the order to be shown.
+    pub(crate) sheets: Vec<Sheet>,
     /// (name, value) of what sums up the run, in the order to be shown.
     pub(crate) summary: Vec<(String, String)>,
 }
 
-/// Pictures to be shown with what the model made of them.
+/// Pictures to be shown together.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Examples {
+pub(crate) struct Sheet {
+    /// The file's name in `plots/`, without `.png`.
+    pub(crate) name: &'static str,
+    /// What stands above.
+    pub(crate) heading: String,
+    /// What stands below.
+    pub(crate) note: String,
     /// The pictures, in the order to be shown.
-    pub(crate) images: Vec<Example>,
+    pub(crate) tiles: Vec<Tile>,
 }
 
-/// One picture.
+/// One picture of a sheet, or several side by side, with what stands below.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Example {
-    /// `[height, width]`, row by row, from 0 (paper) to 1 (ink).
-    pub(crate) pixels: Vec<f32>,
+pub(crate) struct Tile {
+    /// All of the same size.
+    pub(crate) pictures: Vec<Picture>,
+    /// One line each.
+    pub(crate) captions: Vec<String>,
+    /// Whether the model was right, where that is a question.
+    pub(crate) right: Option<bool>,
+}
+
+/// A picture.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Picture {
+    /// `[height, width]`, row by row.
+    pub(crate) pixels: Vec<[u8; 3]>,
     /// Pixels in a row.
     pub(crate) width: usize,
     /// Rows of pixels.
     pub(crate) height: usize,
-    /// The name of its class.
-    pub(crate) truth: String,
-    /// The name of the class that the model chose.
-    pub(crate) predicted: String,
 }
 
 /// Why a report could not be written: what was wrong, where, what to do.
@@ -69,16 +82,18 @@ impl std::error::Error for ReportError {}
 struct Plot {
     /// The file's name in `plots/`, without `.png`.
     name: &'static str,
-    heading: &'static str,
+    heading: String,
     /// What a screen reader says.
     description: String,
+    /// What stands below; empty for nothing.
+    note: String,
     png: Vec<u8>,
 }
 
 /// Writes `report.html` and `plots/*.png` into `dir`, over those of an earlier report.
 ///
 /// The page embeds its pictures, so it can be sent on its own. Pictures: `loss` always, `accuracy` if
-/// an evaluation has one, `confusion` and `examples` if they are given.
+/// an evaluation has one, `confusion` and the sheets if they are given.
 ///
 /// # Errors
 /// [`ReportError`] with the path that could not be written.
@@ -103,38 +118,36 @@ fn cannot_write(path: &Path, error: &dyn fmt::Display) -> ReportError {
 /// Draws all pictures that `report` has data for.
 fn plots(report: &RunReport) -> Result<Vec<Plot>, ReportError> {
     let mut plots = Vec::new();
-    let mut add = |name, heading, description, canvas: canvas::Canvas| {
+    let mut add = |name, heading: &str, description, note: &str, canvas: canvas::Canvas| {
         let png = canvas
             .png()
             .map_err(|error| ReportError(format!("internal: the picture {name}.png could not be made: {error}")))?;
-        plots.push(Plot { name, heading, description, png });
+        plots.push(Plot { name, heading: heading.into(), description, note: note.into(), png });
         Ok(())
     };
     add(
         "loss",
         "Loss",
         format!("Training loss of {} steps and loss of {} evaluations", report.steps.len(), report.evaluations.len()),
+        "",
         chart::loss(&report.title, &report.steps, &report.evaluations),
     )?;
     if let Some(canvas) = chart::accuracy(&report.title, &report.evaluations) {
         let description = "Accuracy at each evaluation".into();
-        add("accuracy", "Accuracy", description, canvas)?;
+        add("accuracy", "Accuracy", description, "", canvas)?;
     }
     if let Some((names, counts)) = &report.confusion {
         add(
             "confusion",
             "Confusion matrix",
             format!("How often each of {} classes was predicted as each", names.len()),
+            "",
             confusion::draw(names, counts),
         )?;
     }
-    if let Some(examples) = report.examples.as_ref().filter(|e| !e.images.is_empty()) {
-        add(
-            "examples",
-            "Examples",
-            format!("{} pictures with true and predicted class", examples.images.len()),
-            contact_sheet::draw(&examples.images),
-        )?;
+    for sheet in report.sheets.iter().filter(|sheet| !sheet.tiles.is_empty()) {
+        let description = format!("{}: {} pictures", sheet.heading, sheet.tiles.len());
+        add(sheet.name, &sheet.heading, description, &sheet.note, contact_sheet::draw(&sheet.tiles))?;
     }
     Ok(plots)
 }

@@ -127,21 +127,21 @@ fn confusion_matrices_keep_their_texts_apart() {
 }
 
 /// Drawn rings and bars: pictures enough to look at.
-fn pictures(count: usize, side: usize, name: impl Fn(usize) -> String) -> Vec<Example> {
+fn pictures(count: usize, side: usize, name: impl Fn(usize) -> String) -> Vec<Tile> {
     let middle = side as f32 / 2.0 - 0.5;
     (0..count)
         .map(|index| {
             let ink = |at: usize| {
                 let (x, y) = ((at % side) as f32 - middle, (at / side) as f32 - middle);
                 let distance = if index % 2 == 0 { x.hypot(y) - middle * 0.7 } else { x };
-                (1.0 - distance.abs() / (side as f32 / 8.0)).clamp(0.0, 1.0)
+                [(255.0 * (distance.abs() / (side as f32 / 8.0)).clamp(0.0, 1.0)) as u8; 3]
             };
-            Example {
-                pixels: (0..side * side).map(ink).collect(),
-                width: side,
-                height: side,
-                truth: name(index % 10),
-                predicted: name(if index % 7 == 3 { 8 } else { index % 10 }),
+            let picture = Picture { pixels: (0..side * side).map(ink).collect(), width: side, height: side };
+            let (truth, predicted) = (index % 10, if index % 7 == 3 { 8 } else { index % 10 });
+            Tile {
+                pictures: vec![picture; 1 + index % 3],
+                captions: vec![format!("true {}", name(truth)), format!("got {}", name(predicted))],
+                right: Some(truth == predicted),
             }
         })
         .collect()
@@ -165,7 +165,12 @@ fn whole_report() -> RunReport {
         steps: falling(800, 1.0),
         evaluations: evaluations(30, 100),
         confusion: Some((named(10, |class| class.to_string()), counts(10, 30))),
-        examples: Some(Examples { images: pictures(30, 8, |class| class.to_string()) }),
+        sheets: vec![Sheet {
+            name: "examples",
+            heading: "Examples".into(),
+            note: "Below each picture: what it is.".into(),
+            tiles: pictures(30, 8, |class| class.to_string()),
+        }],
         summary: vec![("Samples per second".into(), "12,345".into())],
     }
 }
@@ -186,7 +191,7 @@ fn a_report_writes_a_page_that_stands_alone_and_its_pictures() {
         let text: String = page.split("base64,").map(|part| part.split_once('"').map_or(part, |p| p.1)).collect();
         assert!(!text.contains(outside), "{outside}");
     }
-    assert!(page.contains("Samples per second") && page.contains("steps = 800"));
+    assert!(page.contains("Below each picture") && page.contains("Samples per second") && page.contains("steps = 800"));
     assert!(page.contains("The last 20 of 30"));
     if let Some(folder) = std::env::var_os("WGRAD_TEST_PICTURES") {
         std::fs::write(Path::new(&folder).join("report.html"), page).unwrap();
