@@ -46,6 +46,8 @@ pub enum Init {
     },
     /// `torch.nn.init.kaiming_normal_` for a ReLU that follows, by the fan-in.
     KaimingNormal,
+    /// `torch.nn.init.kaiming_normal_` for a ReLU that follows, by the fan-out.
+    KaimingNormalFanOut,
     /// What `torch.nn.Linear` does with its weight: evenly distributed within ±1/√fan-in.
     LinearDefault,
 }
@@ -68,6 +70,7 @@ impl Init {
             Init::XavierNormal { gain } => normal(gain * (2.0 / (fan_in + fan_out)).sqrt()),
             Init::KaimingUniform { a } => uniform((6.0 / ((1.0 + a * a) * fan_in)).sqrt()),
             Init::KaimingNormal => normal((2.0 / fan_in).sqrt()),
+            Init::KaimingNormalFanOut => normal((2.0 / fan_out).sqrt()),
             Init::LinearDefault => uniform(1.0 / fan_in.sqrt()),
         };
         let mut random = Philox::new(seed, stream_of(name));
@@ -140,6 +143,7 @@ mod tests {
     fn normal_kinds_have_their_deviations() {
         let cases = [
             (Init::KaimingNormal, (2.0 / 300f64).sqrt()),
+            (Init::KaimingNormalFanOut, (2.0 / 200f64).sqrt()),
             (Init::XavierNormal { gain: 1.0 }, (2.0 / 500f64).sqrt()),
             (Init::Normal { mean: 0.0, std: 0.02 }, 0.02),
         ];

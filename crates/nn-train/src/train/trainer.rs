@@ -245,6 +245,11 @@ impl Trainer {
         self.built.as_ref().map(|built| &built.session)
     }
 
+    /// The session, for programs of one's own on the parameters that it keeps.
+    pub fn session_mut(&mut self) -> Option<&mut Session> {
+        self.built.as_mut().map(|built| &mut built.session)
+    }
+
     /// Opens the device and sets the initial parameters for samples of this shape, without the batch dimension.
     /// [`Trainer::fit`] does it by itself; it is needed before [`Trainer::load`]. Again with the same shape it does
     /// nothing.

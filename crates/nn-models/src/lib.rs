@@ -1,0 +1,111 @@
+//! Models, each a plain struct of settings that is a [`Layer`]: its tensors have the names of the library it is known
+//! from, so that weights can be exchanged.
+//!
+//! | model | names as |
+//! |---|---|
+//! | [`ResNet`], [`GoogLeNet`], [`Vgg`], [`MobileNetV2`] | torchvision |
+//! | [`Cnn`] | `torch.nn.Sequential` |
+//! | [`Unet`], [`Autoencoder`], [`Vae`], [`Ddpm`] | each says its own |
+
+mod autoencoder;
+mod blocks;
+mod cnn;
+mod ddpm;
+mod googlenet;
+mod mobilenet;
+mod resnet;
+mod unet;
+mod vgg;
+
+pub use autoencoder::{Autoencoder, Vae};
+pub use cnn::Cnn;
+pub use ddpm::Ddpm;
+pub use googlenet::GoogLeNet;
+pub use mobilenet::MobileNetV2;
+pub use resnet::{Block, ResNet, Stem};
+pub use unet::Unet;
+pub use vgg::Vgg;
+
+use nn_train::Layer;
+use nn_train::nn::TargetKind;
+
+/// A model that a configuration describes.
+pub trait Model: Layer {
+    /// Checks the settings by themselves.
+    ///
+    /// # Errors
+    /// What is wrong and what to do; settings are named as in configurations, `model.config.…`.
+    fn check(&self) -> Result<(), String>;
+
+    /// The shape in which the model takes samples of the data's shape; by default pictures, `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// If it cannot take them.
+    fn sample_shape(&self, data: &[usize]) -> Result<Vec<usize>, String> {
+        match data {
+            [height, width] => Ok(vec![1, *height, *width]),
+            [_, _, _] => Ok(data.to_vec()),
+            _ => Err(format!(
+                "the model takes pictures of shape [channels, height, width], but a sample of the data has shape {data:?}"
+            )),
+        }
+    }
+
+    /// Fits what the settings leave open, or 0, to samples and targets of the data.
+    ///
+    /// # Errors
+    /// If the settings contradict the data.
+    fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String>;
+
+    /// The number of classes or values that the model gives, if the settings say it.
+    fn outputs(&self) -> Option<usize>;
+
+    /// Whether it gives pictures back, so that the pictures themselves are its targets.
+    fn restores_pictures(&self) -> bool {
+        false
+    }
+
+    /// Whether what it makes small is its own, [`Loss::Own`](nn_train::Loss::Own).
+    fn has_own_loss(&self) -> bool {
+        false
+    }
+
+    /// The model in a few words, such as `mlp 64-96-48-10 relu`.
+    fn describe(&self) -> String;
+}
+
+/// Takes channels and classes from the data where they are 0.
+fn fit_classifier(
+    in_channels: &mut usize,
+    num_classes: &mut usize,
+    sample: &[usize],
+    targets: TargetKind,
+) -> Result<(), String> {
+    fit_channels(in_channels, sample)?;
+    let found = match targets {
+        TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
+        TargetKind::Values { width } => width,
+        TargetKind::ClassMaps { .. } => {
+            return Err(format!("the model gives one class a picture, but the data has {targets}; take a unet"));
+        }
+    };
+    if *num_classes == 0 {
+        *num_classes = found;
+    }
+    Ok(())
+}
+
+/// Takes the number of channels from the data where it is 0.
+fn fit_channels(in_channels: &mut usize, sample: &[usize]) -> Result<(), String> {
+    let found = sample.first().copied().unwrap_or(1);
+    if *in_channels == 0 {
+        *in_channels = found;
+    }
+    if *in_channels != found {
+        return Err(format!(
+            "model.config.in_channels = {in_channels}, but a sample of the data has shape {sample:?}, {found} channels; \
+             give {found}"
+        ));
+    }
+    Ok(())
+}
