@@ -29,8 +29,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let (set, name) = if arguments.data.is_empty() {
         let at = arguments.model.display().to_string();
         let loaded = found.config.complete(&at)?;
-        let name = loaded.evaluated_name();
-        (loaded.held_out.unwrap_or(loaded.training), name)
+        let name = loaded.tested_name();
+        (loaded.tested().clone(), name)
     } else {
         (config::load_alone(&found.config, &arguments.data)?, "given data")
     };
@@ -46,6 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             "rows": evaluation.rows,
             "loss": evaluation.loss,
             "accuracy": evaluation.accuracy,
+            "mean_iou": evaluation.mean_iou,
             "mean_absolute_error": evaluation.mean_absolute_error,
             "classes": classes,
             "confusion": evaluation.confusion,

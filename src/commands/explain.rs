@@ -126,7 +126,7 @@ impl Report {
             Target::Gpu { name: None, .. } => format!("a GPU with {DEFAULT}"),
             Target::Gpu { name: Some(name), .. } => name.clone(),
         };
-        let (name, model) = (&self.config.output.name, self.config.model.architecture.describe());
+        let (name, model) = (&self.config.output.name, self.config.model.architecture.model().describe());
         let parameters = with_commas(self.parameters);
         let mut text = format!(
             "{name}: {model}, {parameters} parameters; a training step of {rows} rows for {place}\n\n{explanation}"
@@ -176,7 +176,7 @@ impl Report {
         }
         json!({
             "name": self.config.output.name,
-            "model": self.config.model.architecture.describe(),
+            "model": self.config.model.architecture.model().describe(),
             "parameters": self.parameters,
             "rows": rows,
             "device": match &self.target {

@@ -107,6 +107,9 @@ pub(super) fn evaluation_fields(line: &mut Value, evaluation: &Evaluation) {
     if let Some(accuracy) = evaluation.accuracy {
         line["eval_accuracy"] = json!(accuracy);
     }
+    if let Some(overlap) = evaluation.mean_iou {
+        line["eval_mean_iou"] = json!(overlap);
+    }
     if let Some(error) = evaluation.mean_absolute_error {
         line["eval_mean_absolute_error"] = json!(error);
     }

@@ -7,6 +7,7 @@ mod explain;
 mod log;
 mod model;
 mod origin;
+mod pictures;
 mod predict;
 mod progress;
 mod tour;

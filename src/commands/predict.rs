@@ -1,7 +1,7 @@
 //! `wgrad predict`: what a trained model makes of inputs.
 
 use super::{DeviceArgument, model, print, print_json};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Error;
 use nn_data::npy::{NpyArray, NpyData};
 use nn_data::text_table::bag_of_words;
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// A run's folder, or a .safetensors file with config.toml beside or above it
     #[arg(value_name = "RUN | CHECKPOINT")]
     model: PathBuf,
-    /// A .npy file of rows, the numbers of a row (digits: 64 from 0 to 1), or a text
+    /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), or a text
     #[arg(required = true, allow_negative_numbers = true)]
     input: Vec<String>,
     #[command(flatten)]
@@ -53,6 +53,16 @@ fn inputs(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
         && Path::new(path).extension().is_some_and(|extension| extension == "npy")
     {
         return read_rows(Path::new(path), width);
+    }
+    let is_picture = |argument: &String| {
+        let extension = Path::new(argument).extension().map(|extension| extension.to_ascii_lowercase());
+        extension.is_some_and(|extension| ["png", "jpg", "jpeg"].iter().any(|known| extension == *known))
+    };
+    if arguments.iter().all(is_picture) {
+        return arguments.iter().try_fold(Vec::new(), |mut all, path| {
+            all.extend(config::read_picture(config, Path::new(path))?);
+            Ok(all)
+        });
     }
     if config.data.kind == "text-table" {
         return Ok(bag_of_words(&arguments.join(" "), width));

@@ -2,21 +2,17 @@
 
 use super::log::{Log, STOP, evaluation_fields, number};
 use super::progress::Progress;
-use super::{DeviceArgument, device_name, open_device, print, with_commas};
-use crate::config::{self, Config, LoadedData, PRESETS};
+use super::{DeviceArgument, device_name, open_device, pictures, print, with_commas};
+use crate::config::{self, Architecture, Config, LoadedData, PRESETS};
 use crate::error::Error;
-use crate::report::{self, Example, Examples, RunReport};
+use crate::report::{self, RunReport};
 use crate::run_folder::{Place, RunFolder};
 use nn_core::{Check, Session};
-use nn_data::{Dataset, Inputs, Targets};
 use nn_train::{Evaluation, Trainer, train::read_tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// Pictures in the report.
-const PICTURES: usize = 24;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -46,7 +42,8 @@ pub(super) struct Arguments {
     /// Rows of a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
-    /// A file in place of the preset's or the config's data: for text, a CSV or TSV file of texts with labels
+    /// In place of the preset's or the config's data: for text a CSV or TSV file of texts with labels, for digits-cnn a
+    /// folder of MNIST's files, for resnet-cifar one of CIFAR-10's
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Compare every launch with the CPU in double precision, and stop at the first that computes wrong; with a NAME,
@@ -164,7 +161,15 @@ pub(super) fn named(target: &str) -> Result<(Config, String), Error> {
 fn replace_data(config: &mut Config, path: &Path) -> Result<(), Error> {
     let data = &mut config.data;
     match data.kind.as_str() {
-        "csv" | "text-table" => {}
+        "csv" | "text-table" | "mnist" | "cifar10" | "images" => {}
+        "digits" if !matches!(config.model.architecture, Architecture::Mlp(_)) => {
+            (data.kind, data.validation) = ("mnist".into(), Some(0.0));
+        }
+        "shapes" => {
+            data.kind = "cifar10".into();
+            // These have a part for testing.
+            (data.samples, data.size, data.validation) = (None, None, Some(0.0));
+        }
         "topics" => {
             let (batch_size, validation, seed) = (data.batch_size, data.validation, data.seed);
             *data = config::Data { kind: "text-table".into(), batch_size, validation, seed, ..Default::default() };
@@ -279,8 +284,12 @@ fn finish(
     log: &mut Log,
     start: Instant,
 ) -> Result<(), Error> {
-    let set = data.evaluated();
+    let set = data.tested();
     let evaluation = trainer.evaluate(set)?;
+    if data.test.is_some() && data.held_out.is_some() {
+        // The last line of an evaluation is that of the test data.
+        log.evaluated(trainer.step(), &evaluation)?;
+    }
     let folder = log.folder.clone();
     trainer.save(folder.model())?;
     let device = trainer.device_name().unwrap_or_default();
@@ -296,14 +305,14 @@ fn finish(
     last["samples_per_s"] = json!(log.speed.round());
     log.metrics.write(&last)?;
 
-    let model = config.model.architecture.describe();
+    let model = config.model.architecture.model().describe();
     let measures = measures(&evaluation);
     let summary = [
         ("Model", format!("{model}, {} parameters", with_commas(parameters as u64))),
         ("Training data", format!("{}, {} rows", data.training.name, with_commas(data.training.rows() as u64))),
         ("Seed", config.train.seed.to_string()),
         ("Time", format!("{seconds:.1} s")),
-        ("Evaluated on", format!("{}, {} rows", data.evaluated_name(), with_commas(evaluation.rows as u64))),
+        ("Evaluated on", format!("{}, {} rows", data.tested_name(), with_commas(evaluation.rows as u64))),
     ];
     let summary = summary.into_iter().map(|(name, value)| (name.to_string(), value));
     // The names that the report itself would add, without how many rows were right.
@@ -316,7 +325,7 @@ fn finish(
         steps: std::mem::take(&mut log.steps),
         evaluations: std::mem::take(&mut log.evaluations),
         confusion: confusion(config, &evaluation),
-        examples: pictures(config, data, trainer)?,
+        sheets: pictures::sheets(config, data, trainer)?,
         summary,
     };
     report::write(folder.path(), &report).map_err(|error| Error::run(error.to_string()))?;
@@ -329,7 +338,7 @@ fn finish(
         with_commas(parameters as u64),
         with_commas(trainer.step().into()),
         start.elapsed().as_secs_f64(),
-        data.evaluated_name(),
+        data.tested_name(),
         with_commas(evaluation.rows as u64),
         measures.join(", "),
         checked(trainer),
@@ -359,9 +368,18 @@ fn checked(trainer: &Trainer) -> String {
 pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
     let mut measures = vec![("Loss".to_string(), format!("{:.4}", evaluation.loss))];
     if let Some(accuracy) = evaluation.accuracy {
-        let right = (accuracy * evaluation.rows as f64).round() as u64;
-        let rows = with_commas(evaluation.rows as u64);
-        measures.push(("Accuracy".into(), format!("{accuracy:.4} ({} of {rows} right)", with_commas(right))));
+        let measured = match evaluation.mean_iou {
+            // Of places, not rows.
+            Some(_) => format!("{accuracy:.4} of the places"),
+            None => {
+                let right = (accuracy * evaluation.rows as f64).round() as u64;
+                format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.rows as u64))
+            }
+        };
+        measures.push(("Accuracy".into(), measured));
+    }
+    if let Some(overlap) = evaluation.mean_iou {
+        measures.push(("Mean IoU".into(), format!("{overlap:.4}")));
     }
     if let Some(error) = evaluation.mean_absolute_error {
         measures.push(("Mean absolute error".into(), format!("{error:.4}")));
@@ -372,23 +390,4 @@ pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
 fn confusion(config: &Config, evaluation: &Evaluation) -> Option<(Vec<String>, Vec<Vec<u32>>)> {
     let counts = evaluation.confusion.clone()?;
     Some(((0..counts.len()).map(|class| config.class_name(class)).collect(), counts))
-}
-
-/// Pictures of the evaluated data: some that the model got wrong, then some that it got right.
-fn pictures(config: &Config, data: &LoadedData, trainer: &mut Trainer) -> Result<Option<Examples>, Error> {
-    let Some((height, width)) = data.picture else { return Ok(None) };
-    let set: &Dataset = data.evaluated();
-    let (Inputs::F32(inputs), Targets::Classes { labels, .. }) = (&set.inputs, &set.targets) else { return Ok(None) };
-    let predictions = trainer.predict_classes(inputs)?;
-    let (wrong, right): (Vec<usize>, Vec<usize>) = (0..set.rows()).partition(|&row| predictions[row] != labels[row]);
-    let wrong = &wrong[..wrong.len().min(PICTURES / 2)];
-    let rows = wrong.iter().chain(right.iter().take(PICTURES - wrong.len()));
-    let example = |&row: &usize| Example {
-        pixels: set.input_row(row).unwrap_or_default().to_vec(),
-        width,
-        height,
-        truth: config.class_name(labels[row] as usize),
-        predicted: config.class_name(predictions[row] as usize),
-    };
-    Ok(Some(Examples { images: rows.map(example).collect() }))
 }

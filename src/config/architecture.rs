@@ -1,6 +1,9 @@
 //! The kinds of models that a configuration can name, and what they take from the data.
 
 use super::settings::unknown;
+use nn_core::Value;
+use nn_models::{Autoencoder, Cnn, Ddpm, GoogLeNet, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
     TargetKind,
@@ -11,11 +14,51 @@ const ACTIVATIONS: [&str; 10] =
     ["relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "softplus", "none"];
 const INITS: [&str; 5] = ["torch", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"];
 
-/// `[model]`: the kind, and the settings of that kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "config", rename_all = "snake_case")]
-pub(crate) enum Architecture {
+macro_rules! architectures {
+    ($($kind:ident($model:ty),)*) => {
+        /// `[model]`: the kind, and the settings of that kind.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", content = "config", rename_all = "snake_case")]
+        pub(crate) enum Architecture {
+            $($kind($model),)*
+        }
+
+        impl Architecture {
+            /// The model.
+            pub(crate) fn model(&self) -> &dyn Model {
+                match self {
+                    $(Architecture::$kind(model) => model,)*
+                }
+            }
+
+            /// The model, to be fitted to data.
+            pub(super) fn model_mut(&mut self) -> &mut dyn Model {
+                match self {
+                    $(Architecture::$kind(model) => model,)*
+                }
+            }
+
+            /// The model's layer.
+            pub(super) fn layer(&self) -> Box<dyn Layer> {
+                match self {
+                    $(Architecture::$kind(model) => Box::new(model.clone()),)*
+                }
+            }
+        }
+    };
+}
+
+architectures! {
     Mlp(Mlp),
+    Cnn(Cnn),
+    Resnet(ResNet),
+    Googlenet(GoogLeNet),
+    Vgg(Vgg),
+    MobilenetV2(MobileNetV2),
+    Unet(Unet),
+    Autoencoder(Autoencoder),
+    Vae(Vae),
+    Ddpm(Ddpm),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.
@@ -36,53 +79,63 @@ pub(crate) struct Mlp {
     pub(crate) dropout: f32,
 }
 
-impl Architecture {
-    /// The model's layer.
-    ///
-    /// # Errors
-    /// If a setting is wrong.
-    pub(super) fn layer(&self) -> Result<Box<dyn Layer>, String> {
-        match self {
-            Architecture::Mlp(mlp) => Ok(Box::new(mlp.build()?)),
-        }
-    }
-
-    /// The shape in which the model takes samples of the data's shape.
-    ///
-    /// # Errors
-    /// If it cannot take them.
-    pub(super) fn sample_shape(&self, data: &[usize]) -> Result<Vec<usize>, String> {
-        match self {
-            // A perceptron takes rows of numbers, whatever they show.
-            Architecture::Mlp(_) => Ok(vec![data.iter().product()]),
-        }
-    }
-
-    /// Fits what the settings leave open to samples and targets of the data.
-    ///
-    /// # Errors
-    /// If the settings contradict the data.
-    pub(super) fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
-        match self {
-            Architecture::Mlp(mlp) => mlp.fit(sample[0], targets),
-        }
-    }
-
-    /// The number of the model's outputs, if the settings say it.
-    pub(super) fn outputs(&self) -> Option<usize> {
-        match self {
-            Architecture::Mlp(mlp) => mlp.sizes.last().copied().filter(|size| *size > 0),
-        }
-    }
-
-    /// The model in a few words, such as `mlp 64-96-48-10 relu`.
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Architecture::Mlp(Mlp { sizes, activation, .. }) => {
-                let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-                format!("mlp {} {activation}", sizes.join("-"))
+impl Layer for Mlp {
+    fn forward(&self, s: &mut Scope, x: Value) -> Value {
+        match self.build() {
+            Ok(layers) => layers.forward(s, x),
+            Err(message) => {
+                s.trace().fail("mlp", message);
+                x
             }
         }
+    }
+}
+
+impl Model for Mlp {
+    fn check(&self) -> Result<(), String> {
+        self.build().map(|_| ())
+    }
+
+    fn sample_shape(&self, data: &[usize]) -> Result<Vec<usize>, String> {
+        // A perceptron takes rows of numbers, whatever they show.
+        Ok(vec![data.iter().product()])
+    }
+
+    fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
+        let width = sample.iter().product();
+        if let [first, .., last] = self.sizes.as_mut_slice() {
+            if *first == 0 {
+                *first = width;
+            }
+            if *last == 0 {
+                *last = match targets {
+                    TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
+                    TargetKind::ClassMaps { count, size } => count * size,
+                    TargetKind::Values { width } => width,
+                };
+            }
+        }
+        let first = self.sizes[0];
+        if first != width {
+            return Err(format!(
+                "model.config.sizes begins with {first}, but a row of the data has {width} input numbers; begin with {width}"
+            ));
+        }
+        if self.sizes.contains(&0) {
+            return Err(
+                "model.config.sizes has a 0 between others; only the first and the last may follow the data".into()
+            );
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> Option<usize> {
+        self.sizes.last().copied().filter(|size| *size > 0)
+    }
+
+    fn describe(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        format!("mlp {} {}", sizes.join("-"), self.activation)
     }
 }
 
@@ -133,34 +186,6 @@ impl Mlp {
             other => return Err(unknown("model.config.activation", other, &ACTIVATIONS)),
         };
         Ok(if self.dropout > 0.0 { layer.add(Dropout::new(self.dropout)) } else { layer })
-    }
-
-    /// Takes the first and the last size from the data where they are 0.
-    fn fit(&mut self, width: usize, targets: TargetKind) -> Result<(), String> {
-        if let [first, .., last] = self.sizes.as_mut_slice() {
-            if *first == 0 {
-                *first = width;
-            }
-            if *last == 0 {
-                *last = match targets {
-                    TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
-                    TargetKind::ClassMaps { count, size } => count * size,
-                    TargetKind::Values { width } => width,
-                };
-            }
-        }
-        let first = self.sizes[0];
-        if first != width {
-            return Err(format!(
-                "model.config.sizes begins with {first}, but a row of the data has {width} input numbers; begin with {width}"
-            ));
-        }
-        if self.sizes.contains(&0) {
-            return Err(
-                "model.config.sizes has a 0 between others; only the first and the last may follow the data".into()
-            );
-        }
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ impl Config {
     /// Checks what can be checked without data.
     pub(crate) fn check(&self) -> Result<(), String> {
         let train = &self.train;
-        self.model.architecture.layer()?;
+        self.model.architecture.model().check()?;
         self.optimizer.build()?;
         self.build_schedule()?;
         self.build_order()?;
@@ -47,7 +47,7 @@ impl Config {
 
     /// The number of the model's outputs, if the config says it.
     pub(crate) fn outputs(&self) -> Option<usize> {
-        self.model.architecture.outputs()
+        self.model.architecture.model().outputs()
     }
 
     /// Loads the data and fills in every default that it decides. `at` names the config in messages.
@@ -56,7 +56,7 @@ impl Config {
     /// What is wrong with the data, or how model, loss and data contradict each other.
     pub(crate) fn complete(&mut self, at: &str) -> Result<LoadedData, Error> {
         let outputs = self.outputs();
-        let data = load_split(&mut self.data, outputs, &self.model.architecture)?;
+        let data = load_split(&mut self.data, outputs, self.model.architecture.model())?;
         self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
         self.optimizer.fill().map_err(Error::Usage)?;
         let train = &mut self.train;
@@ -71,7 +71,13 @@ impl Config {
         let steps = u32::try_from(steps)
             .map_err(|_| Error::usage(format!("{at}: a run of {steps} steps is too long; at most {}", u32::MAX)))?;
         // Rows held out are looked at after each epoch; those trained on have shown their loss already.
-        let every = if train.epochs.is_some() && data.held_out.is_some() { per_epoch as u32 } else { steps };
+        let every =
+            if train.epochs.is_some() && data.evaluated().rows() > 0 && !std::ptr::eq(data.evaluated(), &data.training)
+            {
+                per_epoch as u32
+            } else {
+                steps
+            };
         let eval_every = *train.eval_every.get_or_insert(every.max(1));
         self.checkpoint.every.get_or_insert(eval_every);
         Ok(data)
@@ -80,11 +86,13 @@ impl Config {
     /// Fits model and loss to the data, and each to the other.
     fn fit_model(&mut self, data: &Dataset) -> Result<(), String> {
         let kind = data.targets().kind();
-        let architecture = &mut self.model.architecture;
-        architecture.fit(&data.sample_shape, kind)?;
+        let model = self.model.architecture.model_mut();
+        model.fit(&data.sample_shape, kind)?;
+        let (outputs, own) = (model.outputs(), model.has_own_loss());
         self.data.sample_shape = Some(data.sample_shape.clone());
         let default = match kind {
-            TargetKind::Classes { count: ..=2 } if architecture.outputs() == Some(1) => "binary_cross_entropy",
+            _ if own => "own",
+            TargetKind::Classes { count: ..=2 } if outputs == Some(1) => "binary_cross_entropy",
             TargetKind::Values { .. } => "mse",
             _ => "cross_entropy",
         };
@@ -134,7 +142,7 @@ impl Config {
     /// If a setting is wrong.
     pub(crate) fn settings(&self) -> Result<Trainer, Error> {
         let build = || -> Result<Trainer, String> {
-            let mut trainer = Trainer::new(self.model.architecture.layer()?)
+            let mut trainer = Trainer::new(self.model.architecture.layer())
                 .optimizer(self.optimizer.build()?)
                 .schedule(self.build_schedule()?)
                 .order(self.build_order()?);
@@ -144,6 +152,9 @@ impl Config {
             };
             if let Some(norm) = self.train.clip_norm {
                 trainer = trainer.clip_norm(norm);
+            }
+            if let Some(alpha) = self.train.mixup {
+                trainer = trainer.mixup(alpha);
             }
             if let Some(batches) = self.train.eval_batches {
                 trainer = trainer.evaluation_batches(batches);

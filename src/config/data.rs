@@ -1,13 +1,14 @@
 //! From configurations to data sets.
 
-use super::{Architecture, Config, Data};
+use super::pictures::{self, Parts};
+use super::{Config, Data};
 use crate::error::Error;
 use nn_data::arrays::read_arrays;
 use nn_data::csv_table::read_csv;
-use nn_data::digits::digits;
 use nn_data::text_table::TextTable;
 use nn_data::topics::{TopicsOptions, topics};
 use nn_data::{Dataset, Inputs, Targets};
+use nn_models::Model;
 use std::path::{Path, PathBuf};
 
 /// Numbers in a bag of words if nothing else is said: enough that few words of a small corpus share one.
@@ -21,29 +22,34 @@ const ROWS_TO_SPLIT: usize = 10;
 #[derive(Debug)]
 pub(crate) struct LoadedData {
     pub(crate) training: Dataset,
-    /// `None` if all rows are trained on.
+    /// What is evaluated during training; `None` if no rows are held out.
     pub(crate) held_out: Option<Dataset>,
-    /// Height and width, where a sample is a picture.
-    pub(crate) picture: Option<(usize, usize)>,
+    /// What is evaluated at the end, where the data says so.
+    pub(crate) test: Option<Dataset>,
+    /// Channels, height and width, where a sample is a picture.
+    pub(crate) picture: Option<[usize; 3]>,
+    /// Whether a picture of one channel is ink on paper, rather than light.
+    pub(crate) ink: bool,
 }
 
 impl LoadedData {
-    /// What is evaluated: the held-out rows, or those trained on where none are held out.
+    /// What is evaluated during training: rows that are not trained on, if there are such.
     pub(crate) fn evaluated(&self) -> &Dataset {
-        self.held_out.as_ref().unwrap_or(&self.training)
+        self.held_out.as_ref().or(self.test.as_ref()).unwrap_or(&self.training)
     }
 
-    /// What [`LoadedData::evaluated`] is, in words.
-    pub(crate) fn evaluated_name(&self) -> &'static str {
-        if self.held_out.is_some() { "held-out data" } else { "training data" }
+    /// What is evaluated at the end.
+    pub(crate) fn tested(&self) -> &Dataset {
+        self.test.as_ref().or(self.held_out.as_ref()).unwrap_or(&self.training)
     }
-}
 
-/// The names of a data set's classes; empty where the targets are values.
-pub(crate) fn class_names(data: &Dataset) -> &[String] {
-    match &data.targets {
-        Targets::Classes { names, .. } => names,
-        Targets::Values { .. } | Targets::ClassMaps { .. } => &[],
+    /// What [`LoadedData::tested`] is, in words.
+    pub(crate) fn tested_name(&self) -> &'static str {
+        match (&self.test, &self.held_out) {
+            (Some(_), _) => "test data",
+            (None, Some(_)) => "held-out data",
+            (None, None) => "training data",
+        }
     }
 }
 
@@ -52,15 +58,12 @@ pub(crate) fn class_names(data: &Dataset) -> &[String] {
 ///
 /// # Errors
 /// What is wrong with the files, with path and place; settings that contradict the data.
-pub(crate) fn load_split(
-    data: &mut Data,
-    outputs: Option<usize>,
-    architecture: &Architecture,
-) -> Result<LoadedData, Error> {
-    let (all, picture) = load(data, outputs, architecture)?;
+pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<LoadedData, Error> {
+    let Parts { all, validation, test, ink } = load(data, outputs, model)?;
     let default = match data.kind.as_str() {
         "csv" | "text-table" if all.rows() >= ROWS_TO_SPLIT => 0.1,
-        "digits" | "topics" => 0.2,
+        "digits" | "topics" | "shapes" | "shape-maps" => 0.2,
+        "images" if validation.is_none() && test.is_none() => 0.2,
         _ => 0.0,
     };
     let fraction = data.validation.unwrap_or(default);
@@ -68,28 +71,44 @@ pub(crate) fn load_split(
         return Err(Error::usage(format!("data.validation = {fraction} must be 0 or more and below 1")));
     }
     let seed = data.seed.unwrap_or(0);
-    let (training, held_out) = if fraction == 0.0 {
-        (all, None)
-    } else {
-        // Whoever asks for the rows in order knows which ones are last; otherwise a file sorted by class would hold
-        // out one class only.
-        let sequential = data.order.as_deref() == Some("sequential");
-        let (training, held_out) = if sequential { all.split_last(fraction) } else { all.split(fraction, seed) }?;
-        (training, Some(held_out))
+    let (training, held_out) = match validation {
+        Some(validation) => (all, Some(validation)),
+        None if fraction == 0.0 => (all, None),
+        None => {
+            // Whoever asks for the rows in order knows which ones are last; otherwise a file sorted by class would hold
+            // out one class only.
+            let sequential = data.order.as_deref() == Some("sequential");
+            let (training, held_out) = if sequential { all.split_last(fraction) } else { all.split(fraction, seed) }?;
+            (training, Some(held_out))
+        }
     };
     if data.kind != "xor" {
         (data.validation, data.seed) = (Some(fraction), Some(seed));
     }
     data.order.get_or_insert_with(|| "shuffled".into());
     data.batch_size.get_or_insert(if data.kind == "xor" { 4 } else { 32 });
-    let names = class_names(&training);
+    let names = training.targets.names();
     if data.classes.is_none() && !names.is_empty() && names.len() <= NAMED_CLASSES {
         data.classes = Some(names.to_vec());
     }
-    Ok(LoadedData { training, held_out, picture })
+    let picture = <[usize; 3]>::try_from(training.sample_shape.clone()).ok();
+    let mut loaded = LoadedData { training, held_out, test, picture, ink };
+    pictures::prepare(data, &mut loaded, model)?;
+    let LoadedData { training, held_out, test, .. } = &mut loaded;
+    for set in [Some(training), held_out.as_mut(), test.as_mut()].into_iter().flatten() {
+        fit(set, model)?;
+    }
+    Ok(loaded)
 }
 
-/// Loads other files, whole, as the data of a config that was trained with.
+/// Brings samples into the shape that the model takes.
+fn fit(set: &mut Dataset, model: &dyn Model) -> Result<(), Error> {
+    let shape = model.sample_shape(&set.sample_shape);
+    set.sample_shape = shape.map_err(|message| Error::usage(format!("{}: {message}", set.name)))?;
+    Ok(())
+}
+
+/// Loads other files, whole or of several parts the test part, as the data of a config that was trained with.
 ///
 /// # Errors
 /// As [`load_split`]; also if the config's kind takes no files, or another number of them.
@@ -100,7 +119,7 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
         ("arrays", _) => return Err(Error::usage("--data needs two files here: inputs.npy targets.npy")),
-        ("csv" | "text-table", [path]) => data.path = Some(path.clone()),
+        ("csv" | "text-table" | "images" | "mnist" | "cifar10", [path]) => data.path = Some(path.clone()),
         ("csv" | "text-table", _) => return Err(Error::usage("--data needs one file here")),
         // Whatever a model was trained on, arrays of its shape can be given.
         (_, [inputs, targets]) => {
@@ -113,18 +132,25 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
             return Err(Error::usage(message));
         }
     }
-    Ok(load(&mut data, config.outputs(), &config.model.architecture)?.0)
+    let model = config.model.architecture.model();
+    let Parts { all, test, ink, .. } = load(&mut data, config.outputs(), model)?;
+    let set = test.unwrap_or(all);
+    let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
+    // Scale and noise are those that the run wrote down.
+    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, ink };
+    pictures::prepare(&mut data, &mut loaded, model)?;
+    let mut set = loaded.held_out.unwrap_or(loaded.training);
+    fit(&mut set, model)?;
+    Ok(set)
 }
 
-fn load(
-    data: &mut Data,
-    outputs: Option<usize>,
-    architecture: &Architecture,
-) -> Result<(Dataset, Option<(usize, usize)>), Error> {
+fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Parts, Error> {
+    if let Some(parts) = pictures::load(data, model)? {
+        return Ok(parts);
+    }
     let missing = |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind));
     let needed = |key: &str, path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(key));
-    let mut picture = None;
-    let mut set = match data.kind.as_str() {
+    let set = match data.kind.as_str() {
         "arrays" => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             name_numbered(read_arrays(&inputs, &targets)?, data.classes.as_deref(), outputs, &targets)?
@@ -133,11 +159,6 @@ fn load(
             let path = needed("path", &data.path)?;
             let set = read_csv(&path, data.target.as_deref())?;
             name_numbered(set, data.classes.as_deref(), outputs, &path)?
-        }
-        "digits" => {
-            let set = digits()?;
-            picture = <[usize; 2]>::try_from(set.sample_shape.clone()).ok().map(|[height, width]| (height, width));
-            set
         }
         "xor" => xor(),
         "topics" => {
@@ -160,9 +181,7 @@ fn load(
         }
         other => return Err(Error::usage(format!("unknown data.kind = {other:?}"))),
     };
-    let shape = architecture.sample_shape(&set.sample_shape);
-    set.sample_shape = shape.map_err(|message| Error::usage(format!("{}: {message}", set.name)))?;
-    Ok((set, picture))
+    Ok(Parts::one(set))
 }
 
 /// Names classes that are only numbers in the file: as the config says, else as many as the model has outputs.

@@ -5,6 +5,7 @@ mod complete;
 mod data;
 mod keys;
 mod parse;
+mod pictures;
 mod presets;
 mod settings;
 
@@ -12,6 +13,7 @@ pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
 pub(crate) use parse::read;
+pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
 
 use serde::{Deserialize, Serialize};
@@ -84,12 +86,63 @@ pub(crate) struct Data {
     /// Decides the held-out rows and generated data, whatever the seed of the training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
+    /// `images`, `shapes`, `shape-maps`: the side of the pictures in pixels, or height and width.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<Size>,
+    /// `images`, `shape-maps`: 1 for grey, 3 for colours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) channels: Option<usize>,
+    /// `images`: how other sizes become this one, `crop` or `stretch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fit: Option<String>,
+    /// `images`: whether smaller pictures are scaled up instead of refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upscale: Option<bool>,
+    /// `images`: whether broken files are left out and counted instead of refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skip_broken: Option<bool>,
+    /// Whether each channel is brought to mean 0 and deviation 1, as measured on the training data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) normalise: Option<bool>,
+    /// What `normalise` measured, or what to take in its place, on the scale from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mean: Option<Vec<f32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) std: Option<Vec<f32>>,
+    /// The deviation of noise that is added to pictures which a model is to clean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) noise: Option<f32>,
+    /// Random changes of training pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) augment: Option<Augment>,
     /// The shape of a sample as the model takes it; a run writes it down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sample_shape: Option<Vec<usize>>,
     /// The classes' names, in order of their numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) classes: Option<Vec<String>>,
+}
+
+/// The size of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Size {
+    Side(usize),
+    HeightWidth([usize; 2]),
+}
+
+/// `[data.augment]`: what can happen to a training picture each time it is taken; see `nn_data::Augmentation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Augment {
+    pub(crate) rotation: f32,
+    pub(crate) zoom: f32,
+    pub(crate) crop_padding: usize,
+    pub(crate) flip: bool,
+    pub(crate) brightness: f32,
+    pub(crate) contrast: f32,
+    pub(crate) saturation: f32,
+    pub(crate) erase: f32,
 }
 
 /// `[loss]`
@@ -141,6 +194,9 @@ pub(crate) struct Train {
     pub(crate) log_every: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clip_norm: Option<f64>,
+    /// Mixes rows of a batch, in shares from Beta(`mixup`, `mixup`); 0 mixes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mixup: Option<f64>,
     /// Steps between two evaluations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) eval_every: Option<u32>,
@@ -207,6 +263,7 @@ impl Default for Train {
             precision: "f32".into(),
             log_every: 1,
             clip_norm: None,
+            mixup: None,
             eval_every: None,
             eval_batches: None,
         }

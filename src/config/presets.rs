@@ -1,12 +1,19 @@
 //! The presets: configurations that come with the program.
 
-use super::{Architecture, Config, Data, Loss, Mlp, Model, Optimizer, Output, Train};
+use super::{Architecture, Augment, Config, Data, Loss, Mlp, Model, Optimizer, Output, Train};
+use nn_models::{Autoencoder, Cnn, Ddpm, ResNet, Stem, Unet, Vae};
 
 /// Names of the presets and what they do.
 pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("xor", "exclusive or by a perceptron with 8 hidden sigmoid units; less than a second"),
     ("xor-2-2-1", "the same with 2 hidden units, as textbooks have it; some seeds stay stuck"),
     ("digits", "handwritten digits of 8x8 pixels by a perceptron 64-160-80-10; a few seconds"),
+    ("digits-cnn", "the digits by convolutions; also --data FOLDER with MNIST's files"),
+    ("resnet-cifar", "ten drawn shapes by a residual network; also --data FOLDER with CIFAR-10's binary files"),
+    ("unet-shapes", "which pixels are which drawn shape, by a U-Net"),
+    ("denoise", "digits cleaned of noise by an autoencoder"),
+    ("vae-digits", "digits drawn by a variational autoencoder"),
+    ("ddpm-digits", "digits of a chosen class drawn by denoising diffusion"),
     ("text", "ten topics from word vectors by a perceptron, cross-entropy and Adam; also --data texts.csv"),
     ("text-mse", "the same, mean squared error and plain gradient descent"),
 ];
@@ -17,6 +24,12 @@ pub(crate) fn preset(name: &str) -> Option<Config> {
         "xor" => xor(8),
         "xor-2-2-1" => xor(2),
         "digits" => digits(),
+        "digits-cnn" => digits_cnn(),
+        "resnet-cifar" => resnet_cifar(),
+        "unet-shapes" => unet_shapes(),
+        "denoise" => denoise(),
+        "vae-digits" => vae_digits(),
+        "ddpm-digits" => ddpm_digits(),
         "text" => text("cross_entropy", adam(2e-3), 15),
         "text-mse" => text("mse_one_hot", Optimizer { kind: "sgd".into(), lr: Some(1.0), ..Optimizer::default() }, 40),
         _ => return None,
@@ -75,4 +88,69 @@ fn text(loss: &str, optimizer: Optimizer, epochs: u32) -> Config {
     let train = Train { epochs: Some(epochs), ..Train::default() };
     // The first and the last size follow the data, which may be a file.
     with(Architecture::Mlp(mlp(&[0, 100, 50, 0], "relu")), data, loss, optimizer, train)
+}
+
+/// Pictures of so many pixels on each side, held out by a fixed seed.
+fn pictures(kind: &str, batch_size: usize) -> Data {
+    let (batch_size, validation, seed) = (Some(batch_size), Some(0.2), Some(0));
+    Data { kind: kind.into(), batch_size, validation, seed, ..Data::default() }
+}
+
+fn cosine(config: Config) -> Config {
+    Config { schedule: super::Schedule { kind: "cosine".into(), ..Default::default() }, ..config }
+}
+
+fn digits_cnn() -> Config {
+    let augment = Augment { rotation: 8.0, zoom: 0.1, crop_padding: 1, ..Augment::default() };
+    let data = Data { augment: Some(augment), ..pictures("digits", 64) };
+    let model = Cnn { convolutions: 2, batch_norm: true, dropout: 0.3, ..Cnn::default() };
+    let train = Train { epochs: Some(30), ..Train::default() };
+    cosine(with(Architecture::Cnn(model), data, "cross_entropy", adam(2e-3), train))
+}
+
+fn resnet_cifar() -> Config {
+    let augment = Augment { flip: true, crop_padding: 4, ..Augment::default() };
+    let data = Data { augment: Some(augment), normalise: Some(true), ..pictures("shapes", 64) };
+    let model = ResNet {
+        layers: vec![1, 1, 1],
+        width: 16,
+        in_channels: 0,
+        num_classes: 0,
+        stem: Stem::Cifar,
+        ..ResNet::default()
+    };
+    let train = Train { epochs: Some(15), ..Train::default() };
+    let optimizer = Optimizer {
+        kind: "sgd".into(),
+        lr: Some(0.1),
+        momentum: Some(0.9),
+        nesterov: Some(true),
+        weight_decay: Some(5e-4),
+        ..Optimizer::default()
+    };
+    cosine(with(Architecture::Resnet(model), data, "cross_entropy", optimizer, train))
+}
+
+fn unet_shapes() -> Config {
+    let data = pictures("shape-maps", 32);
+    let train = Train { epochs: Some(12), ..Train::default() };
+    cosine(with(Architecture::Unet(Unet::default()), data, "cross_entropy", adam(3e-3), train))
+}
+
+fn denoise() -> Config {
+    let data = Data { noise: Some(0.4), ..pictures("digits", 64) };
+    let train = Train { epochs: Some(40), ..Train::default() };
+    cosine(with(Architecture::Autoencoder(Autoencoder::default()), data, "mse", adam(3e-3), train))
+}
+
+fn vae_digits() -> Config {
+    let data = pictures("digits", 64);
+    let train = Train { epochs: Some(80), ..Train::default() };
+    cosine(with(Architecture::Vae(Vae::default()), data, "own", adam(2e-3), train))
+}
+
+fn ddpm_digits() -> Config {
+    let data = pictures("digits", 64);
+    let train = Train { epochs: Some(150), clip_norm: Some(1.0), ..Train::default() };
+    cosine(with(Architecture::Ddpm(Ddpm::default()), data, "own", adam(2e-3), train))
 }

@@ -13,6 +13,7 @@ impl super::Loss {
     pub(super) fn build(&self) -> Result<Loss, String> {
         Ok(match self.kind.as_str() {
             "cross_entropy" => Loss::CrossEntropy,
+            "own" => Loss::Own,
             "binary_cross_entropy" => Loss::BinaryCrossEntropy,
             "mse" => Loss::Mse,
             "mse_one_hot" => Loss::MseOneHot,

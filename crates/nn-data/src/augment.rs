@@ -15,6 +15,7 @@ const SHIFT: u32 = 1;
 const TURN: u32 = 2;
 const COLOUR: u32 = 3;
 const ERASE: u32 = 4;
+const NOISE: u32 = 5;
 
 /// An erased rectangle's share of the picture, its ratio of height to width, and how often one is drawn
 /// until it fits: those of torchvision.
@@ -51,6 +52,8 @@ pub struct Augmentation {
     pub saturation: f32,
     /// The probability that a rectangle becomes 0, after scaling (`RandomErasing`): 2 to 33 % of the picture.
     pub erase: f32,
+    /// Normally distributed numbers of this deviation are added last.
+    pub noise: f32,
 }
 
 impl Augmentation {
@@ -81,6 +84,7 @@ impl Augmentation {
         range("contrast", self.contrast, 10.0)?;
         range("saturation", self.saturation, 10.0)?;
         range("erase", self.erase, 1.0)?;
+        range("noise", self.noise, 100.0)?;
         if self.crop_padding >= height.min(width) {
             return Err(DataError::argument(
                 format!("crop_padding = {} moves pictures of {height}×{width} out of sight", self.crop_padding),
@@ -194,6 +198,14 @@ impl Augmentation {
         }
     }
 
+    /// Adds normally distributed numbers.
+    fn add_noise(&self, key: u64, numbers: &mut [f32]) {
+        if self.noise > 0.0 {
+            let mut random = Philox::new(key, NOISE);
+            numbers.iter_mut().for_each(|number| *number += self.noise * random.normal() as f32);
+        }
+    }
+
     /// Sets a rectangle of every channel to 0, with probability `erase`.
     fn erase(&self, key: u64, [_, height, width]: [usize; 3], numbers: &mut [f32]) {
         let mut random = Philox::new(key, ERASE);
@@ -284,6 +296,18 @@ impl Dataset {
         Ok(self)
     }
 
+    /// The same data with noise of this deviation in its inputs, the same at each reading; they become numbers.
+    pub fn with_noise(self, deviation: f32, seed: u64) -> Self {
+        let noisy = Augmentation { seed, noise: deviation, ..Augmentation::default() };
+        let rows: Vec<usize> = (0..self.rows()).collect();
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        self.batch(&rows, &mut inputs);
+        for (row, numbers) in inputs.chunks_exact_mut(self.width().max(1)).enumerate() {
+            noisy.add_noise(noisy.key(0, row), numbers);
+        }
+        Self { inputs: Inputs::F32(inputs), ..self }
+    }
+
     /// Appends the samples of these rows to `inputs` as `batch` does, but changed by the data set's
     /// [`Augmentation`], if it has one: otherwise at each `visit`, the same at the same one.
     pub fn augmented(&self, visit: u64, rows: &[usize], inputs: &mut Vec<f32>) {
@@ -323,6 +347,7 @@ impl Dataset {
                 }
             }
             augmentation.erase(key, shape, &mut inputs[first..]);
+            augmentation.add_noise(key, &mut inputs[first..]);
         }
     }
 }

@@ -221,8 +221,18 @@ impl Data for Dataset {
         match &self.targets {
             Targets::Classes { labels, names } => TargetsRef::Classes { labels, count: names.len() },
             Targets::Values { values, width } => TargetsRef::Values { values, width: *width },
-            Targets::ClassMaps { labels, names, .. } => TargetsRef::Classes { labels, count: names.len() },
+            Targets::ClassMaps { labels, size, names } => {
+                TargetsRef::ClassMaps { labels, count: names.len(), size: *size }
+            }
         }
+    }
+
+    fn augmented(&self, visit: u64, rows: &[usize], inputs: &mut Vec<f32>) {
+        Dataset::augmented(self, visit, rows, inputs);
+    }
+
+    fn is_laborious(&self) -> bool {
+        self.augmentation.is_some()
     }
 
     fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>) {
