@@ -208,10 +208,10 @@ fn singles_mut<T: Real>(values: &mut [T]) -> Option<&mut [f32]> {
 /// If the lengths do not agree ("internal: …").
 pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], output: &mut [T]) {
     sizes.check(input.len(), weight.len(), output.len());
-    if let (Some(input), Some(weight), Some(output)) = (singles(input), singles(weight), singles_mut(output)) {
-        if direct::forward(sizes, input, weight, output) {
-            return;
-        }
+    if let (Some(input), Some(weight), Some(output)) = (singles(input), singles(weight), singles_mut(output))
+        && direct::forward(sizes, input, weight, output)
+    {
+        return;
     }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
@@ -244,10 +244,10 @@ pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], outp
 /// If the lengths do not agree ("internal: …").
 pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
     sizes.check(dx.len(), weight.len(), dy.len());
-    if let (Some(dy), Some(weight), Some(dx)) = (singles(dy), singles(weight), singles_mut(dx)) {
-        if direct::input_gradient(sizes, dy, weight, dx) {
-            return;
-        }
+    if let (Some(dy), Some(weight), Some(dx)) = (singles(dy), singles(weight), singles_mut(dx))
+        && direct::input_gradient(sizes, dy, weight, dx)
+    {
+        return;
     }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);

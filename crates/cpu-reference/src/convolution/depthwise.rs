@@ -1,8 +1,8 @@
 //! Convolution with one input channel in each group: sums over one plane, without a matrix product.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
-use super::{Convolution, pad, padded, surround, with_scratch};
+use super::{Convolution, pad, padded, singles, singles_mut, surround, with_scratch};
 use crate::real::Real;
 
 /// Numbers that are computed side by side.
@@ -34,38 +34,80 @@ fn with_padded<T: Real, R>(sizes: &Convolution, input: &[T], work: impl FnOnce(P
 
 /// Writes, or adds, to each element of `output` the sum of a plane's elements times the weights, each so far from the
 /// element's own.
-#[inline(always)]
-fn sum<T: Real>(
-    plane: &Plane<'_, T>,
-    weights: impl Iterator<Item = (usize, T)> + Clone,
-    [down, across]: [usize; 2],
+struct Sums<'a, T> {
+    plane: &'a Plane<'a, T>,
+    distances: &'a [usize],
+    weight: &'a [T],
+    stride: [usize; 2],
     columns: usize,
     add: bool,
-    output: &mut [T],
-) {
-    for (y, row) in output.chunks_exact_mut(columns).enumerate() {
-        for (block, values) in row.chunks_mut(LANES).enumerate() {
-            let start = y * down * plane.width + block * LANES * across;
-            let mut sums = [T::ZERO; LANES];
-            if add {
-                sums[..values.len()].copy_from_slice(values);
-            }
-            for (distance, weight) in weights.clone() {
-                let elements = &plane.values[start + distance..];
-                match elements.first_chunk::<LANES>() {
-                    Some(elements) if across == 1 => {
-                        for (sum, element) in sums.iter_mut().zip(elements) {
-                            *sum += weight * *element;
-                        }
-                    }
-                    _ => {
-                        for (sum, element) in sums[..values.len()].iter_mut().zip(elements.iter().step_by(across)) {
-                            *sum += weight * *element;
-                        }
+    output: &'a mut [T],
+}
+
+impl<T: Real> Sums<'_, T> {
+    fn run(self) {
+        let Sums { plane, distances, weight, stride, columns, add, output } = self;
+        if let ([down, 1], Some(values), Some(weight)) = (stride, singles(plane.values), singles(weight))
+            && let Some(output) = singles_mut(output)
+        {
+            let plane = Plane { values, width: down * plane.width };
+            return Arch::new().dispatch(VectorSums { plane, distances, weight, columns, add, output });
+        }
+        let [down, across] = stride;
+        for (y, row) in output.chunks_exact_mut(columns).enumerate() {
+            for (block, values) in row.chunks_mut(LANES).enumerate() {
+                let start = y * down * plane.width + block * LANES * across;
+                let mut sums = [T::ZERO; LANES];
+                if add {
+                    sums[..values.len()].copy_from_slice(values);
+                }
+                for (distance, weight) in distances.iter().zip(weight) {
+                    let elements = plane.values[start + distance..].iter().step_by(across);
+                    for (sum, element) in sums[..values.len()].iter_mut().zip(elements) {
+                        *sum += *weight * *element;
                     }
                 }
+                values.copy_from_slice(&sums[..values.len()]);
             }
-            values.copy_from_slice(&sums[..values.len()]);
+        }
+    }
+}
+
+/// The same in f32 with neighbouring elements, two vectors of them at a time.
+struct VectorSums<'a> {
+    /// The width is that from one row of the output to the next.
+    plane: Plane<'a, f32>,
+    distances: &'a [usize],
+    weight: &'a [f32],
+    columns: usize,
+    add: bool,
+    output: &'a mut [f32],
+}
+
+impl WithSimd for VectorSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        for (y, row) in self.output.chunks_exact_mut(self.columns).enumerate() {
+            for (block, values) in row.chunks_mut(2 * lanes).enumerate() {
+                let (low, high) = values.split_at_mut(lanes.min(values.len()));
+                let mut sums = [simd.splat_f32s(0.0); 2];
+                if self.add {
+                    sums = [simd.partial_load_f32s(low), simd.partial_load_f32s(high)];
+                }
+                // A block reads beyond its last element, which changes no other.
+                let elements = &self.plane.values[y * self.plane.width + block * 2 * lanes..];
+                for (distance, weight) in self.distances.iter().zip(self.weight) {
+                    let elements: &[S::f32s] = bytemuck::cast_slice(&elements[*distance..][..2 * lanes]);
+                    let weight = simd.splat_f32s(*weight);
+                    sums[0] = simd.mul_add_e_f32s(weight, elements[0], sums[0]);
+                    sums[1] = simd.mul_add_e_f32s(weight, elements[1], sums[1]);
+                }
+                simd.partial_store_f32s(low, sums[0]);
+                simd.partial_store_f32s(high, sums[1]);
+            }
         }
     }
 }
@@ -78,13 +120,10 @@ pub(super) fn forward<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], o
             r * sizes.dilation[0] * plane.width + s * sizes.dilation[1]
         };
         let distances: Vec<usize> = (0..sizes.depth()).map(distance).collect();
-        Arch::new().dispatch(|| {
-            let channels = weight.chunks_exact(sizes.depth()).zip(output.chunks_exact_mut(sizes.output_area()));
-            for (weight, output) in channels {
-                let weights = distances.iter().copied().zip(weight.iter().copied());
-                sum(&plane, weights, sizes.stride, sizes.output[1], false, output);
-            }
-        });
+        let (plane, distances, stride, columns) = (&plane, &distances[..], sizes.stride, sizes.output[1]);
+        for (weight, output) in weight.chunks_exact(sizes.depth()).zip(output.chunks_exact_mut(sizes.output_area())) {
+            Sums { plane, distances, weight, stride, columns, add: false, output }.run();
+        }
     });
 }
 
@@ -106,11 +145,10 @@ pub(super) fn input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T
     with_plane(size, |values, count| {
         for (weight, dy) in channels {
             surround(dy, sizes.output, before, size, &mut values[..count]);
-            let plane = Plane { values: &*values, width: size[1] };
-            Arch::new().dispatch(|| {
-                let weights = distances.iter().copied().zip(weight.iter().copied());
-                sum(&plane, weights, [1, 1], sizes.input[1], true, &mut *dx);
-            });
+            let plane = &Plane { values: &*values, width: size[1] };
+            let (distances, output) = (&distances[..], &mut *dx);
+            let (stride, columns) = ([1, 1], sizes.input[1]);
+            Sums { plane, distances, weight, stride, columns, add: true, output }.run();
         }
     });
 }
@@ -144,48 +182,72 @@ fn spread<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
 
 /// The gradient of one group's weights by one image, written or added.
 pub(super) fn weight_gradient<T: Real>(sizes: &Convolution, input: &[T], dy: &[T], dw: &mut [T], add: bool) {
-    let [down, across] = sizes.stride;
     with_padded(sizes, input, |plane| {
-        Arch::new().dispatch(|| {
-            for (dw, dy) in dw.chunks_exact_mut(sizes.depth()).zip(dy.chunks_exact(sizes.output_area())) {
-                for (tap, dw) in dw.iter_mut().enumerate() {
-                    let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
-                    let mut sums = [T::ZERO; LANES];
-                    for (y, row) in dy.chunks_exact(sizes.output[1]).enumerate() {
-                        let start = (y * down + r * sizes.dilation[0]) * plane.width + s * sizes.dilation[1];
-                        add_products(&mut sums, row, &plane.values[start..], across);
-                    }
-                    let sum = sums.into_iter().fold(T::ZERO, |sum, value| sum + value);
-                    *dw = if add { *dw + sum } else { sum };
-                }
+        for (dw, dy) in dw.chunks_exact_mut(sizes.depth()).zip(dy.chunks_exact(sizes.output_area())) {
+            for (tap, dw) in dw.iter_mut().enumerate() {
+                let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
+                let values = &plane.values[r * sizes.dilation[0] * plane.width + s * sizes.dilation[1]..];
+                let (stride, columns) = (sizes.stride, sizes.output[1]);
+                let sum = Product { dy, columns, values, width: plane.width, stride }.sum();
+                *dw = if add { *dw + sum } else { sum };
             }
-        });
+        }
     });
 }
 
-/// Adds the products of two rows to the sums, each to that of its place.
-#[inline(always)]
-fn add_products<T: Real>(sums: &mut [T; LANES], row: &[T], elements: &[T], stride: usize) {
-    if stride != 1 {
-        for (values, elements) in row.chunks(LANES).zip(elements.chunks(LANES * stride)) {
-            for ((sum, value), element) in sums.iter_mut().zip(values).zip(elements.iter().step_by(stride)) {
-                *sum += *value * *element;
+/// The sum of the products of dy, in rows of so many columns, and the elements of a plane from some element on.
+struct Product<'a, T> {
+    dy: &'a [T],
+    columns: usize,
+    values: &'a [T],
+    width: usize,
+    stride: [usize; 2],
+}
+
+impl<T: Real> Product<'_, T> {
+    fn sum(self) -> T {
+        let [down, across] = self.stride;
+        if let (1, Some(dy), Some(values)) = (across, singles(self.dy), singles(self.values)) {
+            let sum =
+                Arch::new().dispatch(VectorProduct { dy, columns: self.columns, values, width: down * self.width });
+            return T::from_f64(f64::from(sum));
+        }
+        let mut sums = [T::ZERO; LANES];
+        for (y, row) in self.dy.chunks_exact(self.columns).enumerate() {
+            let elements = &self.values[y * down * self.width..];
+            for (values, elements) in row.chunks(LANES).zip(elements.chunks(LANES * across)) {
+                for ((sum, value), element) in sums.iter_mut().zip(values).zip(elements.iter().step_by(across)) {
+                    *sum += *value * *element;
+                }
             }
         }
-        return;
+        sums.into_iter().fold(T::ZERO, |sum, value| sum + value)
     }
-    for (values, elements) in row.chunks(LANES).zip(elements.chunks(LANES)) {
-        match (values.first_chunk::<LANES>(), elements.first_chunk::<LANES>()) {
-            (Some(values), Some(elements)) => {
-                for ((sum, value), element) in sums.iter_mut().zip(values).zip(elements) {
-                    *sum += *value * *element;
-                }
-            }
-            _ => {
-                for ((sum, value), element) in sums.iter_mut().zip(values).zip(elements) {
-                    *sum += *value * *element;
-                }
+}
+
+/// The same in f32 with neighbouring elements.
+struct VectorProduct<'a> {
+    dy: &'a [f32],
+    columns: usize,
+    values: &'a [f32],
+    /// From one row to the next.
+    width: usize,
+}
+
+impl WithSimd for VectorProduct<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let lanes = S::F32_LANES;
+        let mut sums = simd.splat_f32s(0.0);
+        for (y, row) in self.dy.chunks_exact(self.columns).enumerate() {
+            let elements = &self.values[y * self.width..][..self.columns];
+            for (values, elements) in row.chunks(lanes).zip(elements.chunks(lanes)) {
+                let [values, elements] = [values, elements].map(|slice| simd.partial_load_f32s(slice));
+                sums = simd.mul_add_e_f32s(values, elements, sums);
             }
         }
+        bytemuck::cast_slice::<S::f32s, f32>(&[sums]).iter().sum()
     }
 }
