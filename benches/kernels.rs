@@ -1,8 +1,10 @@
 //! Throughput of single kernels: `cargo bench --bench kernels -- [device]` (default `cpu`).
 //!
-//! Each line gives the median of several groups of runs, in GFLOP/s for matrix products and GB/s for the others
+//! Each line gives the median of several groups of runs, in GFLOP/s for matrix products and convolutions and GB/s for the others
 //! (bytes read and written at least once). On a GPU the runs of a group are queued and waited for once.
 
+use nn_core::ops::Convolution;
+use nn_core::passes::differentiate;
 use nn_core::{DType, Device, Session, StepScalars, Tensor, Value, graph};
 use std::time::Instant;
 
@@ -10,66 +12,117 @@ struct Bench {
     kernel: &'static str,
     shapes: &'static [&'static [usize]],
     build: fn(&[Value]) -> Value,
+    /// Measured with the gradients of Σ y·x2 by these.
+    gradients: Option<&'static [&'static str]>,
 }
 
 /// Sizes for the CPU and hardware GPUs; a software adapter takes the first of each kernel.
 const BENCHES: &[Bench] = &[
-    Bench { kernel: "matmul", shapes: &[&[256, 256], &[256, 256]], build: |x| x[0].matmul(x[1]) },
-    Bench { kernel: "matmul", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1]) },
-    Bench { kernel: "matmul", shapes: &[&[1024, 1024], &[1024, 1024]], build: |x| x[0].matmul(x[1]) },
+    Bench { kernel: "matmul", shapes: &[&[256, 256], &[256, 256]], build: |x| x[0].matmul(x[1]), gradients: None },
+    Bench { kernel: "matmul", shapes: &[&[512, 512], &[512, 512]], build: |x| x[0].matmul(x[1]), gradients: None },
+    Bench { kernel: "matmul", shapes: &[&[1024, 1024], &[1024, 1024]], build: |x| x[0].matmul(x[1]), gradients: None },
     Bench {
         kernel: "matmul, right transposed",
         shapes: &[&[512, 512], &[512, 512]],
         build: |x| x[0].matmul(x[1].transpose()),
+        gradients: None,
     },
-    Bench { kernel: "a·b+c", shapes: &[&[1 << 20], &[1 << 20], &[1 << 20]], build: |x| x[0] * x[1] + x[2] },
-    Bench { kernel: "a·b+c", shapes: &[&[1 << 24], &[1 << 24], &[1 << 24]], build: |x| x[0] * x[1] + x[2] },
-    Bench { kernel: "gelu", shapes: &[&[1 << 20]], build: |x| x[0].gelu() },
-    Bench { kernel: "sum of all", shapes: &[&[1 << 20]], build: |x| x[0].sum_all() },
-    Bench { kernel: "sum of columns", shapes: &[&[1024, 1024]], build: |x| x[0].sum(&[0]) },
-    Bench { kernel: "softmax", shapes: &[&[1024, 1024]], build: |x| x[0].softmax(1) },
-    Bench { kernel: "softmax", shapes: &[&[4096, 1024]], build: |x| x[0].softmax(1) },
-    Bench { kernel: "moments of rows", shapes: &[&[4096, 1024]], build: |x| x[0].moments(&[1], 1e-5).variance },
+    Bench {
+        kernel: "a·b+c",
+        shapes: &[&[1 << 20], &[1 << 20], &[1 << 20]],
+        build: |x| x[0] * x[1] + x[2],
+        gradients: None,
+    },
+    Bench {
+        kernel: "a·b+c",
+        shapes: &[&[1 << 24], &[1 << 24], &[1 << 24]],
+        build: |x| x[0] * x[1] + x[2],
+        gradients: None,
+    },
+    Bench { kernel: "gelu", shapes: &[&[1 << 20]], build: |x| x[0].gelu(), gradients: None },
+    Bench { kernel: "sum of all", shapes: &[&[1 << 20]], build: |x| x[0].sum_all(), gradients: None },
+    Bench { kernel: "sum of columns", shapes: &[&[1024, 1024]], build: |x| x[0].sum(&[0]), gradients: None },
+    Bench { kernel: "softmax", shapes: &[&[1024, 1024]], build: |x| x[0].softmax(1), gradients: None },
+    Bench { kernel: "softmax", shapes: &[&[4096, 1024]], build: |x| x[0].softmax(1), gradients: None },
+    Bench {
+        kernel: "moments of rows",
+        shapes: &[&[4096, 1024]],
+        build: |x| x[0].moments(&[1], 1e-5).variance,
+        gradients: None,
+    },
     Bench {
         kernel: "layer norm",
         shapes: &[&[4096, 1024], &[1024], &[1024]],
         build: |x| x[0].normalise(&[1], 1e-5, Some(x[1]), Some(x[2])),
+        gradients: None,
     },
     Bench {
         kernel: "batch norm",
         shapes: &[&[32, 64, 56, 56], &[64, 1, 1], &[64, 1, 1]],
         build: |x| x[0].normalise(&[0, 2, 3], 1e-5, Some(x[1]), Some(x[2])),
+        gradients: None,
     },
-    Bench { kernel: "convolution", shapes: &[&[64, 1, 28, 28], &[32, 1, 3, 3]], build: |x| convolved(x, 1) },
-    Bench { kernel: "convolution", shapes: &[&[64, 32, 14, 14], &[64, 32, 3, 3]], build: |x| convolved(x, 1) },
-    Bench { kernel: "convolution", shapes: &[&[4, 64, 56, 56], &[64, 64, 3, 3]], build: |x| convolved(x, 1) },
-    Bench { kernel: "convolution, 1×1", shapes: &[&[4, 256, 56, 56], &[64, 256, 1, 1]], build: |x| convolved(x, 1) },
+    Bench {
+        kernel: "convolution",
+        shapes: &[&[64, 1, 28, 28], &[32, 1, 3, 3]],
+        build: |x| convolved(x, 1),
+        gradients: None,
+    },
+    Bench {
+        kernel: "convolution",
+        shapes: &[&[64, 32, 14, 14], &[64, 32, 3, 3]],
+        build: |x| convolved(x, 1),
+        gradients: None,
+    },
+    Bench {
+        kernel: "convolution",
+        shapes: &[&[4, 64, 56, 56], &[64, 64, 3, 3]],
+        build: |x| convolved(x, 1),
+        gradients: None,
+    },
+    Bench {
+        kernel: "convolution, 1×1",
+        shapes: &[&[4, 256, 56, 56], &[64, 256, 1, 1]],
+        build: |x| convolved(x, 1),
+        gradients: None,
+    },
     Bench {
         kernel: "convolution, depthwise",
         shapes: &[&[16, 96, 28, 28], &[96, 1, 3, 3]],
         build: |x| convolved(x, 96),
+        gradients: Some(&["x1"]),
     },
     Bench {
         kernel: "convolution, gradients",
         shapes: &[&[64, 1, 28, 28], &[32, 1, 3, 3], &[64, 32, 28, 28]],
-        build: |x| x[2],
+        build: |x| convolved(x, 1),
+        gradients: Some(&["x0", "x1"]),
     },
     Bench {
         kernel: "convolution, gradients",
         shapes: &[&[64, 32, 14, 14], &[64, 32, 3, 3], &[64, 64, 14, 14]],
-        build: |x| x[2],
+        build: |x| convolved(x, 1),
+        gradients: Some(&["x0", "x1"]),
     },
     Bench {
         kernel: "convolution, gradients",
         shapes: &[&[4, 64, 56, 56], &[64, 64, 3, 3], &[4, 64, 56, 56]],
-        build: |x| x[2],
+        build: |x| convolved(x, 1),
+        gradients: Some(&["x0", "x1"]),
     },
     Bench {
         kernel: "convolution, depthwise, gradients",
         shapes: &[&[16, 96, 28, 28], &[96, 1, 3, 3], &[16, 96, 28, 28]],
-        build: |x| x[2],
+        build: |x| convolved(x, 96),
+        gradients: Some(&["x0", "x1"]),
     },
 ];
+
+/// A convolution that keeps the sizes.
+fn convolved(x: &[Value], groups: usize) -> Value {
+    let around = |axis: usize| (x[1].shape()[axis] / 2, x[1].shape()[axis] / 2);
+    x[0].conv2d(x[1], &Convolution { padding: [around(2), around(3)], groups, ..Convolution::default() })
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_else(|| "cpu".into());
@@ -91,9 +144,21 @@ fn measure(device: &Device, bench: &Bench) -> Result<(), Box<dyn std::error::Err
     let graph = graph::trace(|trace| {
         let leaf = |(place, shape): (usize, &&[usize])| trace.state(&format!("x{place}"), DType::F32, *shape);
         let inputs: Vec<Value> = bench.shapes.iter().enumerate().map(leaf).collect();
-        trace.output("y", (bench.build)(&inputs));
+        let y = (bench.build)(&inputs);
+        trace.output("y", y);
+        if bench.gradients.is_some() {
+            trace.output("loss", (y * inputs[2]).sum_all());
+        }
         Ok(())
     })?;
+    let graph = match bench.gradients {
+        Some(names) => {
+            let mut graph = differentiate(&graph, "loss", names)?;
+            graph.outputs.retain(|(name, _)| name != "loss");
+            graph
+        }
+        None => graph,
+    };
     let mut session = Session::new(device);
     for (place, shape) in bench.shapes.iter().enumerate() {
         let count = shape.iter().product::<usize>();
@@ -119,11 +184,11 @@ fn measure(device: &Device, bench: &Bench) -> Result<(), Box<dyn std::error::Err
     times.sort_by(f64::total_cmp);
     let seconds = times[times.len() / 2];
     let shapes: Vec<String> = bench.shapes.iter().map(|shape| format!("{shape:?}")).collect();
-    let rate = if bench.kernel.starts_with("matmul") {
+    let rate = if ["matmul", "convolution"].iter().any(|name| bench.kernel.starts_with(name)) {
         format!("{:8.1} GFLOP/s", flops as f64 / seconds / 1e9)
     } else {
         format!("{:8.1} GB/s", bytes as f64 / seconds / 1e9)
     };
-    println!("{} {:26} {:9.3} ms {rate}  {}", device.name(), bench.kernel, seconds * 1e3, shapes.join(" "));
+    println!("{} {:33} {:9.3} ms {rate}  {}", device.name(), bench.kernel, seconds * 1e3, shapes.join(" "));
     Ok(())
 }

@@ -3,8 +3,10 @@
 
 mod columns;
 mod depthwise;
+mod direct;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 use std::cell::Cell;
 
@@ -139,21 +141,64 @@ impl Share {
 }
 
 thread_local! {
-    /// Scratch that outlives a call.
-    static SCRATCH: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+    /// Scratch that outlives a call: of tasks, and of calls for all their tasks.
+    static SCRATCH: [Cell<Vec<f64>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
 }
 
-/// Lends so many elements of scratch, whose values are left over from before.
+/// Lends a task so many elements of scratch, whose values are left over from before.
 fn with_scratch<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    let mut memory = SCRATCH.take();
+    lend(0, count, work)
+}
+
+/// Lends a call so many elements for what all its tasks read.
+fn with_panels<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+    lend(1, count, work)
+}
+
+fn lend<T: Real, R>(which: usize, count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+    let mut memory = SCRATCH.with(|scratch| scratch[which].take());
     let needed = (count * size_of::<T>()).div_ceil(size_of::<f64>());
     if memory.len() < needed {
         memory.resize(needed, 0.0);
     }
     let result = work(&mut bytemuck::cast_slice_mut(&mut memory)[..count]);
     // What a task on the same thread that this one waited for has left there is dropped.
-    SCRATCH.set(memory);
+    SCRATCH.with(|scratch| scratch[which].set(memory));
     result
+}
+
+/// Height and width of what the kernel moves over: the image with the zeros around it, as far as it gets.
+fn padded(sizes: &Convolution) -> [usize; 2] {
+    [0, 1]
+        .map(|axis| (sizes.output[axis] - 1) * sizes.stride[axis] + (sizes.kernel[axis] - 1) * sizes.dilation[axis] + 1)
+}
+
+/// Copies the channels of an image into planes with the zeros around it.
+fn pad<T: Real>(sizes: &Convolution, input: &[T], planes: &mut [T]) {
+    surround(input, sizes.input, sizes.before, padded(sizes), planes);
+}
+
+/// Copies planes of one size into planes of another, from the given row and column on, with zeros around; what does not
+/// fit is left out.
+fn surround<T: Real>(from: &[T], size: [usize; 2], [top, left]: [usize; 2], planes: [usize; 2], to: &mut [T]) {
+    to.fill(T::ZERO);
+    for (plane, channel) in to.chunks_exact_mut(planes[0] * planes[1]).zip(from.chunks_exact(size[0] * size[1])) {
+        for (row, values) in plane.chunks_exact_mut(planes[1]).skip(top).zip(channel.chunks_exact(size[1])) {
+            if let Some(row) = row.get_mut(left..) {
+                let count = row.len().min(values.len());
+                row[..count].copy_from_slice(&values[..count]);
+            }
+        }
+    }
+}
+
+/// The elements as `f32`, if they are.
+fn singles<T: Real>(values: &[T]) -> Option<&[f32]> {
+    bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<T>() == size_of::<f32>())
+}
+
+fn singles_mut<T: Real>(values: &mut [T]) -> Option<&mut [f32]> {
+    if size_of::<T>() == size_of::<f32>() { bytemuck::try_cast_slice_mut(values).ok() } else { None }
 }
 
 /// `output[n, o, y, x] = Σ weight[o, c, r, s] · input[n, c, y·stride − before + r·dilation, …]` over c, r, s, by groups of
@@ -163,6 +208,11 @@ fn with_scratch<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R
 /// If the lengths do not agree ("internal: …").
 pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], output: &mut [T]) {
     sizes.check(input.len(), weight.len(), output.len());
+    if let (Some(input), Some(weight), Some(output)) = (singles(input), singles(weight), singles_mut(output))
+        && direct::forward(sizes, input, weight, output)
+    {
+        return;
+    }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
     share.each(output, sizes.outputs * area, |index, output| {
@@ -194,6 +244,11 @@ pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], outp
 /// If the lengths do not agree ("internal: …").
 pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
     sizes.check(dx.len(), weight.len(), dy.len());
+    if let (Some(dy), Some(weight), Some(dx)) = (singles(dy), singles(weight), singles_mut(dx))
+        && direct::input_gradient(sizes, dy, weight, dx)
+    {
+        return;
+    }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
     share.each(dx, sizes.inputs * sizes.input_area(), |index, dx| {
@@ -207,17 +262,19 @@ pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight
         if sizes.is_pointwise() {
             return product(Block { first: 0, count: area }, dx);
         }
-        columns::begin(sizes, weight, dx);
+        dx.fill(T::ZERO);
         if sizes.inputs == 1 && sizes.groups > 1 {
-            return depthwise::input_gradient(sizes, dy, weight, dx);
+            depthwise::input_gradient(sizes, dy, weight, dx);
+        } else {
+            with_scratch(sizes.room(), |columns| {
+                for block in sizes.blocks() {
+                    let columns = &mut columns[..depth * block.count];
+                    product(block, columns);
+                    columns::add(sizes, columns, block, dx, share == Share::Within);
+                }
+            });
         }
-        with_scratch(sizes.room(), |columns| {
-            for block in sizes.blocks() {
-                let columns = &mut columns[..depth * block.count];
-                product(block, columns);
-                columns::add(sizes, columns, block, dx, share == Share::Within);
-            }
-        });
+        columns::meet_zeros(sizes, weight, dx);
     });
 }
 
@@ -232,10 +289,20 @@ pub fn convolution_weight_gradient<T: Real>(sizes: &Convolution, input: &[T], dy
     let images = sizes.batch.div_ceil((PART_ELEMENTS / dw.len()).clamp(1, PARTS));
     let parts = sizes.batch.div_ceil(images);
     let share = Share::of(sizes.work(), parts * sizes.groups);
+    let direct = singles(input).and_then(|_| direct::WeightGradient::of(sizes));
     let part_sum = |task: usize, dw: &mut [T]| {
         let (part, group) = (task / sizes.groups, task % sizes.groups);
         let all = part * images..sizes.batch.min((part + 1) * images);
         let first = all.start;
+        if let (Some(direct), Some(input), Some(dy), Some(dw)) = (&direct, singles(input), singles(dy), singles_mut(dw))
+        {
+            let image = |image: usize| {
+                let place = image * sizes.groups + group;
+                let input = &input[place * sizes.inputs * sizes.input_area()..][..sizes.inputs * sizes.input_area()];
+                (input, &dy[place * sizes.outputs * area..][..sizes.outputs * area])
+            };
+            return direct.sum(sizes, all.map(image), dw, share);
+        }
         for image in all {
             let (add, place) = (image > first, image * sizes.groups + group);
             let input = &input[place * sizes.inputs * sizes.input_area()..][..sizes.inputs * sizes.input_area()];

@@ -115,12 +115,15 @@ pub(super) fn add<T: Real>(sizes: &Convolution, columns: &[T], block: Block, dx:
     }
 }
 
-/// What a group of channels of an input's gradient begins with: what its weights make of the zeros beside dy.
-pub(super) fn begin<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
+/// Adds to a group of channels of an input's gradient what its weights make of the zeros beside dy.
+pub(super) fn meet_zeros<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
     let taps = sizes.kernel[0] * sizes.kernel[1];
     for (channel, dx) in dx.chunks_exact_mut(sizes.input_area()).enumerate() {
         let of_channel = weight.chunks_exact(sizes.depth()).flat_map(|output| &output[channel * taps..][..taps]);
         // 0, or NaN if a weight is not finite.
-        dx.fill(of_channel.fold(T::ZERO, |sum, weight| sum + *weight * T::ZERO));
+        let sum = of_channel.fold(T::ZERO, |sum, weight| sum + *weight * T::ZERO);
+        if sum.is_nan() {
+            dx.fill(sum);
+        }
     }
 }
