@@ -10,6 +10,7 @@ mod matmul;
 mod normalise;
 mod normalise_bounds;
 mod normalise_samples;
+mod normalised;
 mod operands;
 mod random;
 mod reduce;
@@ -26,7 +27,7 @@ pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
-    let families: [&[&str]; 7] = [
+    let families: [&[&str]; 8] = [
         shape::NAMES,
         reduce::NAMES,
         matmul::NAMES,
@@ -34,6 +35,7 @@ pub fn names() -> Vec<&'static str> {
         cross_entropy::NAMES,
         rows::NAMES,
         normalise::NAMES,
+        normalised::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.into_iter().flatten().copied()).collect()
 }
