@@ -11,6 +11,7 @@ mod matmul;
 mod normalise;
 mod normalise_bounds;
 mod normalise_samples;
+mod normalised;
 mod operands;
 mod pool;
 mod random;
@@ -33,6 +34,7 @@ pub use shape::broadcast_op;
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
     let families: &[&[&str]] = &[
+    let families: [&[&str]; 8] = [
         shape::NAMES,
         reduce::NAMES,
         matmul::NAMES,
@@ -43,6 +45,7 @@ pub fn names() -> Vec<&'static str> {
         normalise::NAMES,
         pool::NAMES,
         resample::NAMES,
+        normalised::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }
