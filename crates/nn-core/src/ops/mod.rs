@@ -34,7 +34,6 @@ pub use shape::broadcast_op;
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
     let families: &[&[&str]] = &[
-    let families: [&[&str]; 8] = [
         shape::NAMES,
         reduce::NAMES,
         matmul::NAMES,
