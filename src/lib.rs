@@ -49,6 +49,7 @@ pub use nn_train::{ArrayData, Layer, Loss, Scope, Sequential, Trainer, compile, 
 
 /// What most programs that use wgrad need: `use wgrad::prelude::*;`.
 pub mod prelude {
+    pub use nn_core::ops::Resample;
     pub use nn_core::{Check, DType, Device, Input, Session, Shape, StepScalars, Tensor, Value};
     pub use nn_data::arrays::read_arrays;
     pub use nn_data::csv_table::read_csv;
@@ -57,8 +58,9 @@ pub mod prelude {
     pub use nn_data::topics::{TopicsOptions, topics};
     pub use nn_data::{Dataset, Inputs, Standardisation, Targets};
     pub use nn_train::nn::{
-        Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout, Elu, Flatten, Gelu, GeluTanh, Init, Layer,
-        LeakyRelu, Linear, Loss, Padding, Relu, Sequential, Sigmoid, Silu, Softmax, Softplus, Tanh,
+        Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout, Dropout1d, Dropout2d, Elu, Flatten, Gelu, GeluTanh,
+        Identity, Init, Layer, LeakyRelu, Linear, Loss, Padding, PixelShuffle, PixelUnshuffle, Relu, Sequential,
+        Sigmoid, Silu, Softmax, Softplus, Tanh, Upsample, ZeroPad2d,
     };
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{

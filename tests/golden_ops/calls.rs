@@ -2,6 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
+use nn_core::ops::{Extent, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -88,6 +89,25 @@ fn number(case: &Case, name: &str) -> f32 {
     // JSON has no infinities; they are written as words.
     let number = value.as_f64().or_else(|| value.as_str().and_then(|word| word.parse().ok()));
     number.unwrap_or_else(|| panic!("{}: {name} is missing", case.name)) as f32
+}
+
+/// As torch's interpolate, over one or two axes.
+fn resampled(case: &Case, x: Value) -> Value {
+    let mode = if case.attributes["mode"] == "nearest" { Resample::Nearest } else { Resample::Linear };
+    let corners = case.attributes["corners"] == Json::Bool(true);
+    let extent = if case.attributes["size"].is_array() {
+        let sizes = whole_numbers(&case.attributes["size"]);
+        Extent::Size([sizes[0], sizes[sizes.len() - 1]])
+    } else {
+        let factors = case.attributes["factor"].as_array().expect("factors").iter();
+        let factors: Vec<f64> = factors.map(|factor| factor.as_f64().expect("a factor")).collect();
+        Extent::Factor([factors[0], factors[factors.len() - 1]])
+    };
+    match (extent, x.shape().rank()) {
+        (Extent::Size([size, _]), 3) => x.upsample1d(Extent::Size([size]), mode, corners),
+        (Extent::Factor([factor, _]), 3) => x.upsample1d(Extent::Factor([factor]), mode, corners),
+        _ => x.upsample2d(extent, mode, corners),
+    }
 }
 
 fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
@@ -180,6 +200,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "log_softmax" => x.log_softmax(axis()),
         "cross_entropy" => x.cross_entropy(inputs[1]),
         "gather_rows" => x.gather_rows(inputs[1]),
+        "resample" => resampled(case, x),
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use std::path::Path;
 
 /// Families of cases, each a pair of files.
-const FAMILIES: [&str; 9] =
-    ["elementwise", "shape", "reduce", "matmul", "softmax", "cross_entropy", "rows", "losses", "random"];
+const FAMILIES: [&str; 10] =
+    ["elementwise", "shape", "reduce", "matmul", "softmax", "cross_entropy", "rows", "losses", "random", "resample"];
 
 /// One call of one operator.
 pub(crate) struct Case {

@@ -6,18 +6,21 @@ mod calls;
 mod common;
 mod file;
 
-use bound::{arguments, by_pytorch, forward, gradient, loss, node_of, or, single_constants, with_terms};
+use bound::{arguments, by_pytorch, forward, gradient, loss, node_of, or, resampled, single_constants, with_terms};
 use file::{Case, cases};
 use nn_core::graph::{Accuracy, Arithmetic, Graph, OpKind};
 use nn_core::{DType, Device, Session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Operators that no case is named after.
-const INDIRECT: [(&str, &str); 1] = [(
-    "random_bits",
-    "PyTorch has no counter-based generator: the cases of unit_interval pass random bits on, against Philox in Python, \
-     which the script checks against the known answers of the Random123 library",
-)];
+const INDIRECT: [(&str, &str); 2] = [
+    (
+        "random_bits",
+        "PyTorch has no counter-based generator: the cases of unit_interval pass random bits on, against Philox in \
+         Python, which the script checks against the known answers of the Random123 library",
+    ),
+    ("resample_gradient", "the gradients of resample are made of it; it has no call of its own"),
+];
 
 #[test]
 fn every_operator_has_a_case() {
@@ -29,9 +32,11 @@ fn every_operator_has_a_case() {
             "{name} has no case: add one to scripts/make-golden.py"
         );
     }
-    let case = cases().into_iter().find(|case| case.op == "unit_interval").expect("a case of random numbers");
-    let (graph, _) = calls::run(&case, &mut session).expect("it runs");
-    assert!(graph.nodes().iter().any(|node| node.op().is_some_and(|op| op.name() == "random_bits")));
+    for (op, of) in [("random_bits", "unit_interval"), ("resample_gradient", "resample")] {
+        let case = cases().into_iter().find(|case| case.op == of).expect("a case of it");
+        let (graph, _) = calls::run(&case, &mut session).expect("it runs");
+        assert!(graph.nodes().iter().any(|node| node.op().is_some_and(|known| known.name() == op)), "{op}");
+    }
 }
 
 #[test]
@@ -151,6 +156,8 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
             if case.gradients.is_empty() { worst } else { or(worst, gradient(&case.op, arithmetic, operands)) }
         });
     let of_result = |index: usize| match (node, &elements) {
+        // One node an axis.
+        _ if case.op == "resample" => resampled(case, arithmetic),
         (Some(node), Some(elements)) => {
             forward(graph, node, arithmetic, &arguments(graph, node, &|place| elements[index][place]))
         }

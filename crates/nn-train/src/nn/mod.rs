@@ -6,16 +6,18 @@ mod dropout;
 mod flatten;
 mod linear;
 pub mod loss;
+mod moving;
 mod sequential;
 mod upsample;
 
 pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
 pub use convolution::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Padding, Pair};
-pub use dropout::Dropout;
+pub use dropout::{Dropout, Dropout1d, Dropout2d};
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
+pub use moving::{Identity, PixelShuffle, PixelUnshuffle, ZeroPad2d};
 pub use sequential::Sequential;
 pub use upsample::{Factors, Upsample};
 
