@@ -716,13 +716,39 @@ def batch_norm(folder):
     (folder / "data.safetensors").write_bytes(safetensors_bytes({"x": x, "y": y, "output": output}))
 
 
+def resample(family):
+    def resized(a, size=None, factor=None, mode="nearest", corners=False):
+        axes = a.dim() - 2
+        names = {"nearest": "nearest", "linear": "linear" if axes == 1 else "bilinear"}
+        more = {"align_corners": corners} if mode == "linear" else {}
+        return functional.interpolate(a, size=size, scale_factor=factor, mode=names[mode], **more)
+
+    extents = [((2, 3, 4), [8]), ((1, 2, 7), [3]), ((2, 1, 5), [5]), ((1, 2, 1), [4]), ((1, 2, 6), [1]),
+               ((2, 2, 3, 4), [6, 8]), ((1, 2, 5, 4), [3, 9]), ((1, 1, 4, 3), [2, 3]), ((2, 1, 1, 5), [4, 2])]
+    factors = [((1, 2, 5), [2.0]), ((1, 2, 9), [0.5]), ((2, 2, 3, 4), [2.0, 2.0]), ((1, 2, 6, 5), [1.5, 0.75]),
+               ((1, 1, 7, 4), [1.3, 3.0])]
+    for mode, corners in (("nearest", False), ("linear", False), ("linear", True)):
+        about = {"mode": mode, "corners": corners}
+        name = mode + (", corners aligned" if corners else "")
+        for key, cases in (("size", extents), ("factor", factors)):
+            for sizes, extent in cases:
+                # The most results that one input takes part in, along each axis.
+                factor = [e if key == "factor" else e / s for e, s in zip(extent, sizes[2:])]
+                whole = [e if key == "size" else math.floor(s * e) for e, s in zip(extent, sizes[2:])]
+                if whole == list(sizes[2:]) and key == "size":
+                    continue
+                terms = math.prod(min(w, math.ceil((1 if mode == "nearest" else 2) * f) + 1) for w, f in zip(whole, factor))
+                family.add("resample", f"{name}: {list(sizes)} by {key} {extent}", [family.normal(*sizes)], resized,
+                           {key: extent, **about}, terms=[1 if mode == "nearest" else 2 ** len(extent), terms], linear=True)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent / "tests" / "golden")
     folder.mkdir(parents=True, exist_ok=True)
     # One thread, so that the order of f32 sums does not depend on the machine's cores.
     torch.set_num_threads(1)
     first = (elementwise, shape, reduce, matmul, softmax, cross_entropy, rows, losses, random)
-    for seed, fill in [*enumerate(first), (9, pool), (40, normalise), (40, convolution)]:
+    for seed, fill in [*enumerate(first), (9, pool), (40, normalise), (40, convolution), (300, resample)]:
         family = Family(fill.__name__, seed)
         fill(family)
         family.write(folder)

@@ -11,6 +11,7 @@ use mlp::{Mlp, PARAMETERS};
 use nn_core::graph::{self, Graph, Trace, Value};
 use nn_core::ops::Convolution;
 use nn_core::ops::samples::samples;
+use nn_core::ops::{Extent, Resample};
 use nn_core::passes::{ScheduleOptions, differentiate, lower, schedule};
 use nn_core::{Check, DType, Device, Error, Input, Session, Shape, StepScalars, Tensor};
 use nn_train::Optimizer;
@@ -327,6 +328,31 @@ fn convolutions_cut_along_every_axis() {
 }
 
 #[test]
+fn resampled_along_every_axis() {
+    // Many images, many rows, many columns.
+    for (input, output) in [([30, 2, 7, 9], [10, 20]), ([1, 1, 24, 20], [90, 21]), ([2, 1, 11, 10], [3, 300])] {
+        for mode in [Resample::Nearest, Resample::Linear] {
+            let graph = traced(|trace| {
+                let x = trace.state("x", DType::F32, input);
+                let y = x.upsample2d(Extent::Size(output), mode, false);
+                trace.output("y", y);
+                trace.output("flipped", x.flip(&[2]));
+                trace.output("loss", y.tanh().max(&[0, 1, 2, 3]));
+            });
+            assert_same(2048, 1, 5, &differentiate(&graph, "loss", &["x"]).unwrap());
+        }
+    }
+    // What lies along one axis must be whole.
+    let Some([_, small]) = devices(2048) else { return };
+    let graph = traced(|trace| {
+        let x = trace.input("row", DType::F32, [1, 1, 700]);
+        trace.output("y", x.upsample1d(Extent::Size([9]), Resample::Nearest, false));
+    });
+    let (label, bytes, limit, _) = refusal(&small, &graph);
+    assert_eq!((label.as_str(), bytes, limit), ("row", 2800, 2048));
+}
+
+#[test]
 fn joined_and_padded() {
     let graph = traced(|trace| {
         let x = trace.input("x", DType::F32, [40, 50]);
@@ -440,7 +466,7 @@ fn every_sample_of_every_operator() {
     println!("cut: {cut:?}\nrefused: {refused:?}");
     let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
-    for name in others.into_iter().chain(convolutions).chain(["moments", "normalised_sums"]) {
+    for name in others.into_iter().chain(convolutions).chain(["moments", "normalised_sums", "resample"]) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
     // Rows of softmax and of cross entropy, what argmax searches and a channel of an image must be whole.

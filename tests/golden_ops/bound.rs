@@ -87,6 +87,12 @@ pub(crate) fn forward(graph: &Graph, node: &Node, arithmetic: Arithmetic, argume
 pub(crate) fn by_pytorch(case: &Case, elementwise: bool, reference: &Reference, operands: &[f64]) -> Accuracy {
     match case.op.as_str() {
         "gelu" => Accuracy::absolute(GPU_ERF / 2.0 * operands[0].abs()),
+        // It computes in single precision where a result lies: of axes of up to nine elements three roundings are at most
+        // thirteen units, by which weights err, each of a difference of neighbours, along each axis.
+        "resample" if case.attributes["mode"] == "linear" => {
+            let axes = case.output.rank() as f64 - 2.0;
+            Accuracy::absolute(axes * 13.0 * 2.0 * operands[0]) + with_terms(Accuracy::EXACT, reference)
+        }
         _ if elementwise => Accuracy::EXACT,
         _ => with_terms(Accuracy::EXACT, reference),
     }
@@ -107,6 +113,12 @@ pub(crate) fn loss(op: &str, arithmetic: Arithmetic, x: f64) -> Accuracy {
 /// and fifteen more; see the bounds of `moments`.
 pub(crate) fn normalised(arithmetic: Arithmetic, x: f64, terms: f64) -> Accuracy {
     absolute(arithmetic.pick(3.2 * x * 1.5 + 4.0, 3.2 * x * (terms + 6.0) + 1.25 * terms + 20.0))
+}
+
+/// Of results of one or two axes resampled, each by two products with weights; see the bounds of `resample`.
+pub(crate) fn resampled(case: &Case, arithmetic: Arithmetic) -> Accuracy {
+    let axes = case.output.rank() as f64 - 2.0;
+    if case.attributes["mode"] == "nearest" { Accuracy::EXACT } else { absolute(axes * arithmetic.pick(2.5, 4.5)) }
 }
 
 /// WGSL: pow is exp2(b · log2 a).
@@ -134,6 +146,8 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "matmul" | "convolution" | "convolution_input_gradient" | "convolution_weight_gradient" => absolute(rounding),
         // Terms are divided by a count, or their sum is.
         "average_pool" | "average_pool_gradient" => absolute(pick(0.5, 2.5)),
+        // Two axes, a weight and a product each.
+        "resample" => absolute(2.0 * pick(2.0, 3.5)),
         "multiply" | "leaky_relu" | "sum_of_squares" => relative(rounding),
         // −dy · y / b: two divisions and a product.
         "divide" => relative(pick(1.5, 6.0)),

@@ -4,6 +4,7 @@ use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
 use nn_core::ops::Convolution;
 use nn_core::ops::PoolOptions;
+use nn_core::ops::{Extent, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -110,6 +111,25 @@ fn convolution(case: &Case) -> Convolution {
     let around = list("padding");
     let padding = [(around[0], around[1]), (around[2], around[3])];
     Convolution { stride: pair("stride"), padding, dilation: pair("dilation"), groups: list("groups")[0] }
+}
+
+/// As torch's interpolate, over one or two axes.
+fn resampled(case: &Case, x: Value) -> Value {
+    let mode = if case.attributes["mode"] == "nearest" { Resample::Nearest } else { Resample::Linear };
+    let corners = case.attributes["corners"] == Json::Bool(true);
+    let extent = if case.attributes["size"].is_array() {
+        let sizes = whole_numbers(&case.attributes["size"]);
+        Extent::Size([sizes[0], sizes[sizes.len() - 1]])
+    } else {
+        let factors = case.attributes["factor"].as_array().expect("factors").iter();
+        let factors: Vec<f64> = factors.map(|factor| factor.as_f64().expect("a factor")).collect();
+        Extent::Factor([factors[0], factors[factors.len() - 1]])
+    };
+    match (extent, x.shape().rank()) {
+        (Extent::Size([size, _]), 3) => x.upsample1d(Extent::Size([size]), mode, corners),
+        (Extent::Factor([factor, _]), 3) => x.upsample1d(Extent::Factor([factor]), mode, corners),
+        _ => x.upsample2d(extent, mode, corners),
+    }
 }
 
 fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
@@ -231,6 +251,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             let parameter = |place: usize| inputs.get(place).map(|value| value.reshape(list("seen")));
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
         }
+        "resample" => resampled(case, x),
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -19,6 +19,7 @@ const FAMILIES: &[&str] = &[
     "normalise",
     "convolution",
     "pool",
+    "resample",
 ];
 
 /// One call of one operator.

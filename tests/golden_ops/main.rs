@@ -6,7 +6,9 @@ mod calls;
 mod common;
 mod file;
 
-use bound::{arguments, by_pytorch, forward, gradient, loss, node_of, normalised, or, single_constants, with_terms};
+use bound::{
+    arguments, by_pytorch, forward, gradient, loss, node_of, normalised, or, resampled, single_constants, with_terms,
+};
 use file::{Case, cases};
 use nn_core::graph::{Accuracy, Arithmetic, Graph, OpKind};
 use nn_core::{DType, Device, Session};
@@ -21,6 +23,7 @@ const INDIRECT: &[(&str, &str)] = &[
     ),
     ("normalised_sums", "the gradients of normalised are made of it; it has no call of its own"),
     ("max_pool_gather", "the cases of max_pool_gradient have it as their gradient"),
+    ("resample_gradient", "the gradients of resample are made of it; it has no call of its own"),
 ];
 
 #[test]
@@ -33,9 +36,13 @@ fn every_operator_has_a_case() {
             "{name} has no case: add one to scripts/make-golden.py"
         );
     }
-    for (op, of) in
-        [("random_bits", "unit_interval"), ("normalised_sums", "normalised"), ("max_pool_gather", "max_pool_gradient")]
-    {
+    let indirect = [
+        ("random_bits", "unit_interval"),
+        ("normalised_sums", "normalised"),
+        ("max_pool_gather", "max_pool_gradient"),
+        ("resample_gradient", "resample"),
+    ];
+    for (op, of) in indirect {
         let case = cases().into_iter().find(|case| case.op == of).expect("a case of it");
         let (graph, _) = calls::run(&case, &mut session).expect("it runs");
         assert!(graph.nodes().iter().any(|node| node.op().is_some_and(|known| known.name() == op)), "{op}");
@@ -161,6 +168,8 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
     let of_result = |index: usize| match (node, &elements) {
         // The view is exact; what it shows is a formula.
         _ if case.op == "normalised" => normalised(arithmetic, largest[0], case.references[0].terms),
+        // One node an axis.
+        _ if case.op == "resample" => resampled(case, arithmetic),
         (Some(node), Some(elements)) => {
             forward(graph, node, arithmetic, &arguments(graph, node, &|place| elements[index][place]))
         }

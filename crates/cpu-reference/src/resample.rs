@@ -107,7 +107,7 @@ pub fn resample_gradient<T: Real>(
                 for result in firsts[place] as usize..ends[place] as usize {
                     let weight = weights[result][usize::from(places.lows[result] as usize != place)];
                     for (sum, &gradient) in sums.iter_mut().zip(&dy[result * inner..][..inner]) {
-                        *sum = *sum + gradient * weight;
+                        *sum += gradient * weight;
                     }
                 }
             }

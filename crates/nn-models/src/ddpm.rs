@@ -187,7 +187,7 @@ impl Ddpm {
 
 fn group_norm(s: &mut Scope, name: &str, x: Value) -> Value {
     let width = channels(x);
-    let groups = (1..=8).rev().find(|groups| width % groups == 0).unwrap_or(1);
+    let groups = (1..=8).rev().find(|groups| width.is_multiple_of(*groups)).unwrap_or(1);
     s.scope(name, |s| GroupNorm::new(groups, width).forward(s, x))
 }
 

@@ -8,6 +8,7 @@ mod elementwise_row;
 mod elementwise_samples;
 mod elementwise_support;
 mod matmul;
+mod moving;
 mod normalise;
 mod normalise_bounds;
 mod normalise_samples;

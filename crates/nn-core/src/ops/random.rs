@@ -35,11 +35,30 @@ impl Value {
     /// step, the same in backward as in forward. `torch.nn.functional.dropout` in training.
     #[track_caller]
     pub fn dropout(self, probability: f32, stream: u32) -> Value {
+        self.dropout_by(probability, stream, self.shape())
+    }
+
+    /// The same for whole channels: `(batch, channels, …)`, of which each channel of each sample is kept or not.
+    /// `torch.nn.functional.dropout1d` and `dropout2d` in training.
+    #[track_caller]
+    pub fn dropout_channels(self, probability: f32, stream: u32) -> Value {
+        let shape = self.shape();
+        if shape.rank() < 2 {
+            self.recorder().fail("dropout_channels", format!("the input must be [batch, channels, ..], not {shape}"));
+            return self;
+        }
+        let sizes = shape.iter().enumerate().map(|(axis, &size)| if axis < 2 { size } else { 1 });
+        self.dropout_by(probability, stream, sizes.collect::<Vec<_>>().into())
+    }
+
+    /// A choice for each element of `choices`, which is broadcast.
+    #[track_caller]
+    fn dropout_by(self, probability: f32, stream: u32, choices: Shape) -> Value {
         if !(0.0..1.0).contains(&probability) {
             self.recorder().fail("dropout", format!("the probability {probability} is not in 0..1"));
             return self;
         }
-        let keep = self.recorder().random_uniform(self.shape(), stream).greater_equal(probability);
+        let keep = self.recorder().random_uniform(choices, stream).greater_equal(probability);
         keep.select(self * (1.0 / (1.0 - probability)), self.zeros_like())
     }
 }

@@ -6,6 +6,7 @@ mod dropout;
 mod flatten;
 mod linear;
 pub mod loss;
+mod moving;
 mod norm;
 mod pool;
 mod sequential;
@@ -14,10 +15,11 @@ mod upsample;
 pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
 pub use convolution::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Padding, Pair};
-pub use dropout::Dropout;
+pub use dropout::{Dropout, Dropout1d, Dropout2d};
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
+pub use moving::{Identity, PixelShuffle, PixelUnshuffle, ZeroPad2d};
 pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
