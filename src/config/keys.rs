@@ -292,7 +292,10 @@ fn unknown_key<'a>(
     let all = known.clone().collect::<Vec<_>>().join(", ");
     let homes = homes_of(key);
     let near = nearest(key, known).unwrap_or_default();
+    // A slip of one letter is likelier than a key in the wrong section.
+    let slip = strsim::damerau_levenshtein(key, near) == 1;
     match (kind, homes.as_slice()) {
+        _ if slip => format!("unknown key {section}.{key}; the nearest known one is {section}.{near} (of {all})"),
         (Some(kind), homes) if homes.contains(&section) => {
             format!(
                 "unknown key {section}.{key} for the kind {kind:?}, which takes {all}; the nearest is {section}.{near}"

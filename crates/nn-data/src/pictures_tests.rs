@@ -10,11 +10,14 @@ fn read(content: &[u8], options: PictureOptions) -> Result<Vec<u8>, String> {
     read_picture(&path, &options).map_err(|error| error.to_string())
 }
 
+/// Mode, depth and bytes of a picture of two pixels, and what it becomes in colours and in grey.
+type Mode<'a> = (ColorType, BitDepth, &'a [u8], [u8; 6], [u8; 2]);
+
 #[test]
 fn every_mode_becomes_red_green_and_blue_or_grey() {
     let rgb = PictureOptions::new(3, 1, 2);
     let grey = PictureOptions::new(1, 1, 2);
-    let modes: [(ColorType, BitDepth, &[u8], [u8; 6], [u8; 2]); 9] = [
+    let modes: [Mode<'_>; 9] = [
         (ColorType::Grayscale, BitDepth::Eight, &[10, 200], [10, 200, 10, 200, 10, 200], [10, 200]),
         (ColorType::Grayscale, BitDepth::One, &[0b0100_0000], [0, 255, 0, 255, 0, 255], [0, 255]),
         (ColorType::Grayscale, BitDepth::Sixteen, &[10, 10, 200, 200], [10, 200, 10, 200, 10, 200], [10, 200]),

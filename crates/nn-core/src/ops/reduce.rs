@@ -214,7 +214,10 @@ impl KernelOp for Reduce {
                 &piece.windows,
                 groups,
             )?;
-            call.loops(if alone { count + count.div_ceil(GROUP) } else { count.div_ceil(256) + 8 });
+            // The place of an element takes a loop over the dimensions but one.
+            let places = reduced.0.len();
+            let added = if alone { count } else { count.div_ceil(256) };
+            call.loops(added * places + if alone { count.div_ceil(GROUP) } else { 8 });
         }
         Ok(())
     }
