@@ -203,7 +203,7 @@ impl Sized3 for Forward {
 }
 
 /// Both shapes, if they have four dimensions as everything that reaches a gradient has.
-fn images<'a>(inputs: &'a [TensorType]) -> Result<[&'a [usize]; 2], String> {
+fn images(inputs: &[TensorType]) -> Result<[&[usize]; 2], String> {
     let [a, b] = [&inputs[0].shape, &inputs[1].shape];
     if a.rank() == 4 && b.rank() == 4 { Ok([a, b]) } else { Err(format!("{a} and {b} must have four dimensions")) }
 }
