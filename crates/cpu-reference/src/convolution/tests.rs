@@ -162,16 +162,21 @@ fn the_number_of_threads_does_not_change_a_bit() {
 
 #[test]
 fn padding_is_zeros_that_are_multiplied() {
-    for groups in [1, 2] {
-        let sizes = sizes([1, groups, 1, 1], [3, 3], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]);
+    // By matrix products, in vectors of places, and of channels.
+    for (channels, size) in [([1, 1, 1, 1], 3), ([1, 2, 1, 1], 3), ([1, 1, 16, 32], 65)] {
+        let sizes = sizes(channels, [size; 2], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]);
         let [x, mut w, y] = operands::<f32>(&sizes);
         w[0] = f32::NAN;
+        let first_alone = |found: &[f32], area: usize| {
+            let (first, rest) = found.split_at(area);
+            first.iter().all(|value| value.is_nan()) && rest.iter().all(|value| value.is_finite())
+        };
         let mut found = vec![0f32; y.len()];
         convolution(&sizes, &x, &w, &mut found);
-        // The first weight meets padding at three of the four places.
-        assert!(found[..4].iter().all(|value| value.is_nan()) && found[4..].iter().all(|value| value.is_finite()));
+        // The first weight meets padding at all places of the first row and column.
+        assert!(first_alone(&found, sizes.output_area()), "{sizes:?}");
         let mut found = vec![0f32; x.len()];
         convolution_input_gradient(&sizes, &y, &w, &mut found);
-        assert!(found[..9].iter().all(|value| value.is_nan()) && found[9..].iter().all(|value| value.is_finite()));
+        assert!(first_alone(&found, sizes.input_area()), "{sizes:?}");
     }
 }

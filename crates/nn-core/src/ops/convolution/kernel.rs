@@ -158,7 +158,7 @@ fn launch(
             (row_groups(elements)?, rounds * (round.min(depth).div_ceil(256) + 9))
         }
         _ if direct => (flat_groups(elements)?, depth),
-        _ => (row_groups(rows.div_ceil(TILE) * columns.div_ceil(TILE) * groups)?, 17 * depth.div_ceil(16)),
+        _ => (row_groups(rows.div_ceil(TILE) * columns.div_ceil(TILE) * groups)?, depth.div_ceil(16) * 17),
     };
     let stride = |number: usize| word(number, "a stride");
     call.launch(

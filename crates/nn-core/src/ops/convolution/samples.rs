@@ -58,6 +58,7 @@ fn large() -> Vec<Case> {
         case("tiles of input channels", [2, 65, 5, 7], [4, 65, 1, 2], Convolution::default()),
         case("tiles by groups", [2, 20, 9, 8], [10, 10, 3, 2], Convolution { stride: [2, 1], ..padded.grouped(2) }),
         case("depthwise, long", [3, 4, 40, 37], [4, 1, 3, 3], padded.grouped(4)),
+        case("channels for vectors", [2, 17, 24, 23], [20, 17, 3, 3], padded),
         case("depthwise, many images", [70, 2, 9, 9], [2, 1, 3, 3], padded.grouped(2)),
     ]
 }
