@@ -447,3 +447,60 @@ fn where_a_loss_broke_is_told_afterwards() {
     wgrad(&folder, &["where", "sound"]).fails(2, "finite");
     wgrad(&folder, &["where", "nowhere"]).fails(2, "config.toml");
 }
+
+/// Pictures of 4×4 pixels in two colours, by class.
+fn picture(red: u8, blue: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 4, 4);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[red, 20, blue].repeat(16)).unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+#[test]
+fn a_folder_of_pictures_is_trained_on_and_asked_about() {
+    let folder = Folder::new();
+    for (number, shade) in (0..10_u8).map(|number| (number, 100 + 15 * number)) {
+        folder.write(&format!("pictures/red/{number}.png"), picture(shade, 0));
+        folder.write(&format!("pictures/blue/{number}.png"), picture(0, shade));
+    }
+    folder.write(
+        "pictures.toml",
+        "[model]\nkind = \"cnn\"\nconfig = { channels = [4], hidden = 8 }\n[data]\nkind = \"images\"\npath = \"pictures\"\n\
+         size = 4\nbatch_size = 4\nnormalise = true\n[data.augment]\nflip = true\n[optimizer]\nlr = 1e-2\n[train]\n\
+         epochs = 10\ndevice = \"cpu\"\n",
+    );
+    wgrad(&folder, &["train", "pictures.toml", "--out", "run"]).succeeds();
+    for (red, blue, class) in [(200, 10, "red"), (10, 200, "blue")] {
+        folder.write("one.png", picture(red, blue));
+        let text = wgrad(&folder, &["predict", "run", "one.png"]).succeeds();
+        assert!(text.starts_with(class) && text.contains("red ") && text.contains("blue "), "{text}");
+    }
+    assert!(folder.exists("run/plots/examples.png") && folder.read("run/config.toml").contains("sample_shape = [3, 4, 4]"));
+
+    folder.write("pictures/red/broken.png", "no picture");
+    wgrad(&folder, &["train", "pictures.toml", "--out", "again"]).fails(1, "broken.png");
+    let outcome = wgrad(&folder, &["train", "pictures.toml", "--out", "again", "--skip-broken"]);
+    assert!(outcome.errors.contains("broken pictures are left out") && outcome.errors.contains("broken.png"), "{}", outcome.errors);
+    outcome.succeeds();
+    wgrad(&folder, &["predict", "run", "pictures/red/broken.png"]).fails(1, "neither PNG nor JPEG");
+    std::fs::create_dir(folder.path().join("pictures/green")).unwrap();
+    wgrad(&folder, &["train", "pictures.toml", "--out", "third"]).fails(1, "green");
+}
+
+#[test]
+fn every_preset_takes_a_step_and_leaves_its_pictures() {
+    let folder = Folder::new();
+    for (preset, plot) in [
+        ("digits-cnn", "examples"),
+        ("denoise", "returned"),
+        ("vae-digits", "generated"),
+        ("unet-shapes", "masks"),
+        ("resnet-cifar", "mistakes"),
+    ] {
+        wgrad(&folder, &["train", preset, "--device", "cpu", "--steps", "1", "--out", preset]).succeeds();
+        assert!(folder.exists(&format!("{preset}/plots/{plot}.png")), "{preset} left no {plot}.png");
+    }
+}

@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// folder of MNIST's files, for resnet-cifar one of CIFAR-10's
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Leave broken pictures out of a folder of pictures, and say how many
+    #[arg(long)]
+    skip_broken: bool,
     /// Compare every launch with the CPU in double precision, and stop at the first that computes wrong; with a NAME,
     /// from that scope, operator or launch on. Slow
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -136,6 +139,9 @@ fn configuration(arguments: &Arguments) -> Result<(Config, String), Error> {
     }
     if let Some(path) = &arguments.data {
         replace_data(&mut config, path)?;
+    }
+    if arguments.skip_broken {
+        config.data.skip_broken = Some(true);
     }
     Ok((config, at))
 }
