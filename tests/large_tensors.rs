@@ -4,14 +4,15 @@
 mod common;
 #[path = "common/mlp.rs"]
 mod mlp;
+#[path = "large_tensors/pool.rs"]
+mod pool;
 
 use cpu_reference::philox::Philox;
 use gpu_runtime::{Choice, DeviceOptions, Limits};
 use mlp::{Mlp, PARAMETERS};
 use nn_core::graph::{self, Graph, Trace, Value};
-use nn_core::ops::Convolution;
 use nn_core::ops::samples::samples;
-use nn_core::ops::{Extent, Resample};
+use nn_core::ops::{Convolution, Extent, Resample};
 use nn_core::passes::{ScheduleOptions, differentiate, lower, schedule};
 use nn_core::{Check, DType, Device, Error, Input, Session, Shape, StepScalars, Tensor};
 use nn_train::Optimizer;
@@ -466,7 +467,8 @@ fn every_sample_of_every_operator() {
     println!("cut: {cut:?}\nrefused: {refused:?}");
     let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
-    for name in others.into_iter().chain(convolutions).chain(["moments", "normalised_sums", "resample"]) {
+    let pools = ["max_pool", "average_pool", "average_pool_gradient"];
+    for name in others.into_iter().chain(convolutions).chain(["moments", "normalised_sums", "resample"]).chain(pools) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
     // Rows of softmax and of cross entropy, what argmax searches and a channel of an image must be whole.

@@ -3,6 +3,8 @@
 mod common;
 #[path = "shader_twins/normalise.rs"]
 mod normalise;
+#[path = "shader_twins/pool.rs"]
+mod pool;
 
 use cpu_reference::philox::{Philox, philox_word, unit_interval};
 use cpu_reference::strided::{collapse, contiguous_strides};
