@@ -478,12 +478,18 @@ fn a_folder_of_pictures_is_trained_on_and_asked_about() {
         let text = wgrad(&folder, &["predict", "run", "one.png"]).succeeds();
         assert!(text.starts_with(class) && text.contains("red ") && text.contains("blue "), "{text}");
     }
-    assert!(folder.exists("run/plots/examples.png") && folder.read("run/config.toml").contains("sample_shape = [3, 4, 4]"));
+    assert!(
+        folder.exists("run/plots/examples.png") && folder.read("run/config.toml").contains("sample_shape = [3, 4, 4]")
+    );
 
     folder.write("pictures/red/broken.png", "no picture");
     wgrad(&folder, &["train", "pictures.toml", "--out", "again"]).fails(1, "broken.png");
     let outcome = wgrad(&folder, &["train", "pictures.toml", "--out", "again", "--skip-broken"]);
-    assert!(outcome.errors.contains("broken pictures are left out") && outcome.errors.contains("broken.png"), "{}", outcome.errors);
+    assert!(
+        outcome.errors.contains("broken pictures are left out") && outcome.errors.contains("broken.png"),
+        "{}",
+        outcome.errors
+    );
     outcome.succeeds();
     wgrad(&folder, &["predict", "run", "pictures/red/broken.png"]).fails(1, "neither PNG nor JPEG");
     std::fs::create_dir(folder.path().join("pictures/green")).unwrap();

@@ -1,7 +1,8 @@
 //! One call on traced values: made on a trace, or printed as Rust.
 
+use crate::methods::Moment;
 use nn_core::graph::{Trace, Value};
-use nn_core::ops::Convolution;
+use nn_core::ops::{Convolution, Extent, PoolOptions, Resample};
 use nn_core::{DType, StepScalar, Tensor};
 use std::fmt;
 
@@ -22,6 +23,10 @@ pub(crate) type Number = Method<fn(Value, f32) -> Value>;
 pub(crate) type Axes = Method<fn(Value, &[usize]) -> Value>;
 /// A method with one axis.
 pub(crate) type Axis = Method<fn(Value, usize) -> Value>;
+/// A method with two sizes.
+pub(crate) type Sizes = Method<fn(Value, [usize; 2]) -> Value>;
+/// A method with windows.
+pub(crate) type Pool = Method<fn(Value, &PoolOptions) -> Value>;
 
 /// Makes one value. Operands are numbers of earlier calls.
 #[derive(Clone)]
@@ -49,6 +54,14 @@ pub(crate) enum Call {
     Dropout(usize, f32, u32),
     Convolution([usize; 2], Convolution),
     Transposed([usize; 2], Convolution, [usize; 2]),
+    Moment(Moment, usize, Vec<usize>, f32),
+    /// With maybe a weight and maybe a bias.
+    Normalise(usize, Vec<usize>, f32, Option<usize>, Option<usize>),
+    Pool(Pool, usize, PoolOptions),
+    PoolIndices(usize, PoolOptions),
+    Adaptive(Sizes, usize, [usize; 2]),
+    Upsample(usize, Extent<2>, Resample, bool),
+    UpsampleRows(usize, Extent<1>, Resample, bool),
 }
 
 impl Call {
@@ -80,6 +93,16 @@ impl Call {
             Call::Dropout(x, probability, stream) => v[*x].dropout(*probability, *stream),
             Call::Convolution([x, weight], options) => v[*x].conv2d(v[*weight], options),
             Call::Transposed([x, weight], options, more) => v[*x].conv_transpose2d(v[*weight], options, *more),
+            Call::Moment(moment, x, axes, eps) => moment.of(v[*x].moments(axes, *eps)),
+            Call::Normalise(x, axes, eps, weight, bias) => {
+                let [weight, bias] = [weight, bias].map(|parameter| parameter.map(|place| v[place]));
+                v[*x].normalise(axes, *eps, weight, bias)
+            }
+            Call::Pool(method, x, options) => (method.apply)(v[*x], options),
+            Call::PoolIndices(x, options) => v[*x].max_pool2d_with_indices(options)[1],
+            Call::Adaptive(method, x, sizes) => (method.apply)(v[*x], *sizes),
+            Call::Upsample(x, extent, mode, corners) => v[*x].upsample2d(*extent, *mode, *corners),
+            Call::UpsampleRows(x, extent, mode, corners) => v[*x].upsample1d(*extent, *mode, *corners),
         }
     }
 }
@@ -114,6 +137,25 @@ impl fmt::Display for Call {
             Call::Convolution([x, weight], options) => write!(formatter, "v{x}.conv2d(v{weight}, &{options:?})"),
             Call::Transposed([x, weight], options, more) => {
                 write!(formatter, "v{x}.conv_transpose2d(v{weight}, &{options:?}, {more:?})")
+            }
+            Call::Moment(moment, x, axes, eps) => {
+                write!(formatter, "v{x}.moments(&{axes:?}, {eps:?}).{}", moment.name())
+            }
+            Call::Normalise(x, axes, eps, weight, bias) => {
+                let [weight, bias] = [weight, bias].map(|parameter| match parameter {
+                    Some(place) => format!("Some(v{place})"),
+                    None => "None".to_string(),
+                });
+                write!(formatter, "v{x}.normalise(&{axes:?}, {eps:?}, {weight}, {bias})")
+            }
+            Call::Pool(method, x, options) => write!(formatter, "v{x}.{}(&{options:?})", method.name),
+            Call::PoolIndices(x, options) => write!(formatter, "v{x}.max_pool2d_with_indices(&{options:?})[1]"),
+            Call::Adaptive(method, x, sizes) => write!(formatter, "v{x}.{}({sizes:?})", method.name),
+            Call::Upsample(x, extent, mode, corners) => {
+                write!(formatter, "v{x}.upsample2d(Extent::{extent:?}, Resample::{mode:?}, {corners})")
+            }
+            Call::UpsampleRows(x, extent, mode, corners) => {
+                write!(formatter, "v{x}.upsample1d(Extent::{extent:?}, Resample::{mode:?}, {corners})")
             }
         }
     }

@@ -13,6 +13,7 @@ mod leaves;
 mod methods;
 #[path = "../common/mlp.rs"]
 mod mlp;
+mod pictures;
 mod pieces;
 mod printed;
 mod recipe;

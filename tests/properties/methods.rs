@@ -1,6 +1,8 @@
 //! The methods that recipes choose from, each with what it needs of its argument and how large its result can be.
 
-use crate::call::{Axes, Axis, Method, Number, Other, Plain};
+use crate::call::{Axes, Axis, Method, Number, Other, Plain, Pool, Sizes};
+use nn_core::graph::Value;
+use nn_core::ops::Moments;
 
 /// What is done to an argument so that no element comes near a pole or overflows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,7 @@ constants! { Axes |x, axes|
     SUM_OF_SQUARES sum_of_squares
     MAX max
     MIN min
+    FLIP flip
 }
 
 constants! { Axis |x, axis|
@@ -105,6 +108,20 @@ constants! { Axis |x, axis|
     LOG_SOFTMAX log_softmax
     ARGMAX argmax
     ARGMIN argmin
+    ADAPTIVE_AVERAGE_POOL_1D adaptive_average_pool1d
+    ADAPTIVE_MAX_POOL_1D adaptive_max_pool1d
+}
+
+constants! { Sizes |x, sizes|
+    ADAPTIVE_AVERAGE_POOL_2D adaptive_average_pool2d
+    ADAPTIVE_MAX_POOL_2D adaptive_max_pool2d
+}
+
+constants! { Pool |x, options|
+    AVERAGE_POOL_1D average_pool1d
+    AVERAGE_POOL_2D average_pool2d
+    MAX_POOL_1D max_pool1d
+    MAX_POOL_2D max_pool2d
 }
 
 pub(crate) const COMPARISONS: [Other; 6] = [LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, EQUAL, NOT_EQUAL];
@@ -115,3 +132,29 @@ pub(crate) const SIN: Plain = Method { name: "sin", apply: |x| x.sin() };
 pub(crate) const TO_F32: Plain = Method { name: "to_f32", apply: |x| x.to_f32() };
 pub(crate) const TO_U32: Plain = Method { name: "to_u32", apply: |x| x.to_u32() };
 pub(crate) const TO_I32: Plain = Method { name: "to_i32", apply: |x| x.to_i32() };
+
+/// One of the results of [`Value::moments`].
+#[derive(Clone, Copy)]
+pub(crate) enum Moment {
+    Mean,
+    Variance,
+    InverseDeviation,
+}
+
+impl Moment {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Moment::Mean => "mean",
+            Moment::Variance => "variance",
+            Moment::InverseDeviation => "inverse_deviation",
+        }
+    }
+
+    pub(crate) fn of(self, moments: Moments) -> Value {
+        match self {
+            Moment::Mean => moments.mean,
+            Moment::Variance => moments.variance,
+            Moment::InverseDeviation => moments.inverse_deviation,
+        }
+    }
+}

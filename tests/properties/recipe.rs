@@ -79,6 +79,11 @@ pub(crate) enum Family {
     Reduce,
     Matmul,
     Convolution,
+    Normalise,
+    /// Of means.
+    Pool,
+    MaxPool,
+    Resample,
     Softmax,
     Concat,
     Pad,
@@ -95,7 +100,7 @@ pub(crate) enum Family {
     ArgReduce,
 }
 
-const SMOOTH: [Family; 19] = [
+const SMOOTH: [Family; 22] = [
     Family::Unary,
     Family::Number,
     Family::Binary,
@@ -115,10 +120,13 @@ const SMOOTH: [Family; 19] = [
     Family::Dropout,
     Family::Repeat,
     Family::Convolution,
+    Family::Normalise,
+    Family::Pool,
+    Family::Resample,
 ];
 
-const ROUGH: [Family; 6] =
-    [Family::Compare, Family::Select, Family::Cast, Family::Whole, Family::Clamp, Family::ArgReduce];
+const ROUGH: [Family; 7] =
+    [Family::Compare, Family::Select, Family::Cast, Family::Whole, Family::Clamp, Family::ArgReduce, Family::MaxPool];
 
 /// One operator, with the numbers that all its choices are made by.
 #[derive(Clone, Debug)]
@@ -161,11 +169,15 @@ fn recipes(
     })
 }
 
+fn losses(families: Vec<Family>) -> impl Strategy<Value = Recipe> {
+    use Origin::*;
+    let recipes = recipes(&[State, State, Input, Indices, Scalar, Constant], families, 1..=8);
+    recipes.prop_map(|recipe| Recipe { goal: Goal::Loss, ..recipe })
+}
+
 /// Recipes of operators with a derivative everywhere, few enough that differences can follow them.
 pub(crate) fn smooth_recipe() -> impl Strategy<Value = Recipe> {
-    use Origin::*;
-    let recipes = recipes(&[State, State, Input, Indices, Scalar, Constant], SMOOTH.to_vec(), 1..=8);
-    recipes.prop_map(|recipe| Recipe { goal: Goal::Loss, ..recipe })
+    losses(SMOOTH.to_vec())
 }
 
 /// Recipes of all operators, and training steps.
@@ -173,7 +185,9 @@ pub(crate) fn any_recipe() -> impl Strategy<Value = Recipe> {
     use Origin::*;
     let families = SMOOTH.iter().chain(&ROUGH).copied().collect();
     let values = recipes(&[Input, State, State, Indices, Whole, Scalar, Constant, LearningRate], families, 1..=18);
-    let training = smooth_recipe().prop_map(|recipe| Recipe { goal: Goal::Training, ..recipe });
+    // No differences are taken of these, and a maximum has a gradient of its own.
+    let trained = SMOOTH.iter().copied().chain([Family::MaxPool]).collect();
+    let training = losses(trained).prop_map(|recipe| Recipe { goal: Goal::Training, ..recipe });
     prop_oneof![3 => values, 1 => training]
 }
 

@@ -6,7 +6,6 @@ use crate::methods::*;
 use crate::recipe::{Family, Goal, Leaf, Recipe, Relation, Step};
 use cpu_reference::philox::Philox;
 use nn_core::graph::{Trace, Value};
-use nn_core::ops::Convolution;
 use nn_core::tensor::{Shape, TensorType};
 use nn_core::{DType, Tensor};
 
@@ -28,7 +27,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) values: Vec<Value>,
     pub(crate) calls: Vec<Call>,
     /// The largest magnitude that each value can have.
-    bounds: Vec<f64>,
+    pub(crate) bounds: Vec<f64>,
     /// Only functions that have a derivative everywhere.
     smooth: bool,
     /// The elements of inputs and states.
@@ -36,7 +35,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) states: Vec<String>,
 }
 
-fn choose<T: Clone>(options: &[T], pick: u8) -> Option<T> {
+pub(crate) fn choose<T: Clone>(options: &[T], pick: u8) -> Option<T> {
     (!options.is_empty()).then(|| options[pick as usize % options.len()].clone())
 }
 
@@ -67,7 +66,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A call whose result is scaled down where it could be large, so that no chain of steps overflows.
-    fn call(&mut self, call: Call, bound: f64) -> usize {
+    pub(crate) fn call(&mut self, call: Call, bound: f64) -> usize {
         let made = self.push(call, bound);
         let real = self.kind(made).dtype == DType::F32;
         if real && bound > BOUND { self.scaled(made, BOUND) } else { made }
@@ -79,11 +78,11 @@ impl<'a> Resolver<'a> {
         self.push(Call::Number(MULTIPLY_NUMBER, x, factor as f32), bound)
     }
 
-    fn kind(&self, x: usize) -> TensorType {
+    pub(crate) fn kind(&self, x: usize) -> TensorType {
         self.values[x].kind()
     }
 
-    fn shape(&self, x: usize) -> Shape {
+    pub(crate) fn shape(&self, x: usize) -> Shape {
         self.kind(x).shape
     }
 
@@ -93,13 +92,13 @@ impl<'a> Resolver<'a> {
 
     /// Later values first and more often, so that graphs grow deep; a pick that shrank to 0 is the last value, which
     /// keeps what matters in the graph.
-    fn find(&self, pick: u8, fits: impl Fn(&TensorType) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, pick: u8, fits: impl Fn(&TensorType) -> bool) -> Option<usize> {
         let all = self.all(fits);
         let back = (all.len() * pick as usize * pick as usize) >> 16;
         all.len().checked_sub(1 + back).map(|place| all[place])
     }
 
-    fn real(&self, pick: u8) -> Option<usize> {
+    pub(crate) fn real(&self, pick: u8) -> Option<usize> {
         self.find(pick, |kind| kind.dtype == DType::F32)
     }
 
@@ -196,6 +195,10 @@ impl<'a> Resolver<'a> {
             }
             Family::Matmul => self.matmul(first, second)?,
             Family::Convolution => self.convolution(first, which, &step.numbers)?,
+            Family::Normalise => self.normalisation(step)?,
+            Family::Pool => self.average_pool(first, which, &step.numbers)?,
+            Family::MaxPool => self.max_pool(first, which, &step.numbers)?,
+            Family::Resample => self.resampling(first, which, &step.numbers)?,
             Family::Softmax => {
                 let x = self.find(first, |kind| kind.dtype == DType::F32 && kind.shape.rank() > 0)?;
                 let axis = step.numbers[0] as usize % self.shape(x).rank();
@@ -387,53 +390,6 @@ impl<'a> Resolver<'a> {
         };
         let bound = self.bounds[x] * self.bounds[y] * depth as f64;
         Some(self.call(Call::Other(MATMUL, x, y), bound))
-    }
-
-    /// A convolution of a value with a part of itself.
-    fn convolution(&mut self, first: u8, which: u8, numbers: &[u8; 8]) -> Option<usize> {
-        let x = self.real(first)?;
-        let x = if self.shape(x).rank() == 4 {
-            x
-        } else {
-            let elements = self.shape(x).elements();
-            let channels = if elements.is_multiple_of(2) { 2 } else { 1 };
-            let height = if (elements / channels).is_multiple_of(3) { 3 } else { 1 };
-            let shape = vec![1, channels, height, elements / channels / height];
-            self.push(Call::Reshape(x, shape), self.bounds[x])
-        };
-        let shape = self.shape(x);
-        let small = |axis: usize, most: usize| 1 + usize::from(numbers[axis]) % shape[axis].min(most);
-        let kernel = [small(2, 3), small(3, 3)];
-        let number = |place: usize, count: usize| usize::from(numbers[place]) % count;
-        let (stride, padding) =
-            ([1 + number(4, 2), 1 + number(5, 3)], [(number(6, 2), number(7, 3)), (number(5, 2), 0)]);
-        // Without dilation the kernel lies within the image.
-        let fits = |axis: usize| 2 * (kernel[axis] - 1) < shape[2 + axis];
-        let dilation = [0, 1].map(|axis| if fits(axis) { 1 + number(axis, 2) } else { 1 });
-        let transposed = which % 3 == 2;
-        let groups = if !transposed && shape[0] > 1 && shape[1].is_multiple_of(2) { 1 + number(0, 2) } else { 1 };
-        let options = Convolution { stride, padding, dilation, groups };
-        let sizes = vec![2.min(shape[0]), shape[1] / groups, kernel[0], kernel[1]];
-        let terms = shape[1] / groups * kernel[0] * kernel[1];
-        let outputs = shape[0] * sizes[0];
-        let reach = |axis: usize| dilation[axis] * (kernel[axis] - 1);
-        let result = |axis: usize| {
-            let (size, around) = (shape[2 + axis], padding[axis].0 + padding[axis].1);
-            let whole = if transposed { (size - 1) * stride[axis] } else { (size + around) / stride[axis] };
-            whole + reach(axis) + 1
-        };
-        (outputs * result(0) * result(1) <= LARGEST).then_some(())?;
-        let part = self.push(Call::Slice(x, vec![0; 4], sizes), self.bounds[x]);
-        let bound = self.bounds[x] * self.bounds[x] * terms as f64;
-        if !transposed {
-            return Some(self.call(Call::Convolution([x, part], options), bound));
-        }
-        // Padding takes away from the result, of which something must be left.
-        let left = |axis: usize| (shape[2 + axis] - 1) * stride[axis] + reach(axis) + 1;
-        let padding = [0, 1].map(|axis| if left(axis) > 3 { padding[axis] } else { (0, 0) });
-        let weight = self.push(Call::Permute(part, vec![1, 0, 2, 3]), self.bounds[x]);
-        let more = [stride[0] - 1, number(1, stride[1])];
-        Some(self.call(Call::Transposed([x, weight], Convolution { padding, ..options }, more), bound))
     }
 
     /// A value of natural numbers that fits, else one number repeated to a shape.
