@@ -167,7 +167,7 @@ pub(super) fn named(target: &str) -> Result<(Config, String), Error> {
 fn replace_data(config: &mut Config, path: &Path) -> Result<(), Error> {
     let data = &mut config.data;
     match data.kind.as_str() {
-        "csv" | "text-table" | "mnist" | "cifar10" | "images" => {}
+        "csv" | "text-table" | "mnist" | "fashion-mnist" | "cifar10" | "images" => {}
         "digits" if !matches!(config.model.architecture, Architecture::Mlp(_)) => {
             (data.kind, data.validation) = ("mnist".into(), Some(0.0));
         }

@@ -119,7 +119,9 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
         ("arrays", _) => return Err(Error::usage("--data needs two files here: inputs.npy targets.npy")),
-        ("csv" | "text-table" | "images" | "mnist" | "cifar10", [path]) => data.path = Some(path.clone()),
+        ("csv" | "text-table" | "images" | "mnist" | "fashion-mnist" | "cifar10", [path]) => {
+            data.path = Some(path.clone())
+        }
         ("csv" | "text-table", _) => return Err(Error::usage("--data needs one file here")),
         // Whatever a model was trained on, arrays of its shape can be given.
         (_, [inputs, targets]) => {

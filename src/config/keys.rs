@@ -70,6 +70,22 @@ const KINDS: Named<Named<&[&str]>> = &[
                 ],
             ),
             (
+                "fashion-mnist",
+                &[
+                    "path",
+                    "batch_size",
+                    "order",
+                    "validation",
+                    "seed",
+                    "classes",
+                    "normalise",
+                    "mean",
+                    "std",
+                    "noise",
+                    "augment",
+                ],
+            ),
+            (
                 "cifar10",
                 &[
                     "path",

@@ -47,7 +47,10 @@ fn inline_model_config(table: &mut Table, folder: &Path) -> Result<(), String> {
     let Some(Value::Table(model)) = table.get_mut("model") else { return Ok(()) };
     let path = match model.get("config") {
         // All at its defaults.
-        None => return Ok(drop(model.insert("config".into(), Value::Table(Table::new())))),
+        None => {
+            model.insert("config".into(), Value::Table(Table::new()));
+            return Ok(());
+        }
         Some(Value::String(path)) => path,
         Some(_) => return Ok(()),
     };

@@ -2,9 +2,8 @@
 
 use super::{Augment, Config, Data, LoadedData, Size};
 use crate::error::Error;
-use nn_data::cifar::read_cifar10;
 use nn_data::digits::digits;
-use nn_data::idx::read_idx;
+use nn_data::fetch::Published;
 use nn_data::image_folder::{ImageFolderOptions, read_image_folder};
 use nn_data::pictures::{Fit, PictureOptions, read_picture_scaled};
 use nn_data::shape_maps::{ShapeMapsOptions, shape_maps};
@@ -39,14 +38,9 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
             all.sample_shape.insert(0, 1);
             Parts { ink: true, ..Parts::one(all) }
         }
-        "mnist" => {
-            let (all, test) = read_idx(&folder(data)?)?;
-            Parts { test: Some(test), ink: true, ..Parts::one(all) }
-        }
-        "cifar10" => {
-            let (all, test) = read_cifar10(&folder(data)?)?;
-            Parts { test: Some(test), ..Parts::one(all) }
-        }
+        "mnist" => published(data, Published::Mnist)?,
+        "fashion-mnist" => published(data, Published::FashionMnist)?,
+        "cifar10" => published(data, Published::Cifar10)?,
         "images" => images(data)?,
         "shapes" => {
             let default = ShapesOptions::default();
@@ -77,9 +71,27 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
     Ok(Some(parts))
 }
 
-fn folder(data: &Data) -> Result<PathBuf, Error> {
-    let missing = || Error::usage(format!("data.path is missing; data of kind {:?} needs a folder", data.kind));
-    data.path.clone().ok_or_else(missing)
+/// A data set from its folder, or fetched where no folder is given.
+fn published(data: &mut Data, set: Published) -> Result<Parts, Error> {
+    let folder = match &data.path {
+        Some(path) => path.clone(),
+        None => {
+            let folder = cache()?.join(set.name());
+            eprintln!("data.path is not given; fetching {} into {}", set.name(), folder.display());
+            set.fetch(&folder)?;
+            folder
+        }
+    };
+    let (all, test) = set.read(&folder)?;
+    Ok(Parts { test: Some(test), ink: set == Published::Mnist, ..Parts::one(all) })
+}
+
+/// The folder for what can be fetched again.
+fn cache() -> Result<PathBuf, Error> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| home.join(".cache"));
+    let cache = variable("XDG_CACHE_HOME").or(home).map(|cache| cache.join("wgrad"));
+    cache.ok_or_else(|| Error::usage("there is no home folder to keep data in; give the data's folder as data.path"))
 }
 
 fn side(size: &Size) -> Result<usize, Error> {
@@ -141,7 +153,8 @@ fn images(data: &mut Data) -> Result<Parts, Error> {
         skip_broken: *data.skip_broken.get_or_insert(false),
         threads: 0,
     };
-    let found = read_image_folder(&folder(data)?, &options)?;
+    let missing = || Error::usage("data.path is missing; give the folder with a sub-folder of pictures for each class");
+    let found = read_image_folder(data.path.as_deref().ok_or_else(missing)?, &options)?;
     if !found.broken.is_empty() {
         let names: Vec<String> = found.broken.iter().take(3).map(|path| path.display().to_string()).collect();
         let more = if found.broken.len() > 3 { ", …" } else { "" };

@@ -78,7 +78,8 @@ fn pools_agree() {
         let kernel = |name: &str| shader(name).unwrap().specialise(&constants(axes)).unwrap();
 
         let sizes = [outputs, outputs];
-        let found = launch_all(&device, &kernel("max_pool"), &[given.clone()], &numbers, sizes, groups(outputs));
+        let found =
+            launch_all(&device, &kernel("max_pool"), std::slice::from_ref(&given), &numbers, sizes, groups(outputs));
         let [found, places] = found;
         assert_close(&format!("max_pool {axes:?}"), &floats(found), &values, 0.0);
         assert_eq!(places, indices, "max_pool {axes:?}");
@@ -99,10 +100,10 @@ fn pools_agree() {
             let numbers = parameters(axes, planes, 7);
             let by = [("DIVISOR", code as u32)];
             let average = kernel("average_pool").specialise(&by).unwrap();
-            let found = launch(&device, &average, &[given.clone()], &numbers, outputs, groups(outputs));
+            let found = launch(&device, &average, std::slice::from_ref(&given), &numbers, outputs, groups(outputs));
             assert_close(&format!("average_pool {axes:?} {divisor:?}"), &floats(found), &values, 2e-6);
             let average = kernel("average_pool_gradient").specialise(&by).unwrap();
-            let found = launch(&device, &average, &[given_dy.clone()], &numbers, inputs, groups(inputs));
+            let found = launch(&device, &average, std::slice::from_ref(&given_dy), &numbers, inputs, groups(inputs));
             assert_close(&format!("average_pool_gradient {axes:?} {divisor:?}"), &floats(found), &dx, 2e-6);
         }
     }

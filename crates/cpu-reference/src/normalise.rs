@@ -18,7 +18,7 @@ const LANES: usize = 8;
 const TASK: usize = 1 << 15;
 
 /// Mean and (biased) variance of `input` over the dimensions of `reduced` for each element of `kept`, and
-/// 1/√(variance + `eps`). Views and outputs as [`crate::reduce`] has them.
+/// 1/√(variance + `eps`). Views and outputs as [`crate::reduce()`] has them.
 ///
 /// # Panics
 /// If the views lead out of `input` or an output has not one element per kept one ("internal: …").
