@@ -17,7 +17,7 @@ fn programs_in_pieces_mean_the_same_as_their_graphs() {
     let small = Device::open(&Choice::Name(whole.name()), &options).expect("it was opened before");
     let limits = small.as_gpu().expect("a GPU").limits();
     let (pieces, run) = (Cell::new(0), Cell::new(0));
-    check_on_gpu(60, any_recipe(), |recipe| {
+    check_on_gpu(100, any_recipe(), |recipe| {
         let text = |error: Error| error.to_string();
         let traced = recipe.traced().map_err(text)?;
         for fuse in [true, false] {
