@@ -71,13 +71,8 @@ impl Config {
         let steps = u32::try_from(steps)
             .map_err(|_| Error::usage(format!("{at}: a run of {steps} steps is too long; at most {}", u32::MAX)))?;
         // Rows held out are looked at after each epoch; those trained on have shown their loss already.
-        let every =
-            if train.epochs.is_some() && data.evaluated().rows() > 0 && !std::ptr::eq(data.evaluated(), &data.training)
-            {
-                per_epoch as u32
-            } else {
-                steps
-            };
+        let apart = data.held_out.is_some() || data.test.is_some();
+        let every = if train.epochs.is_some() && apart { per_epoch as u32 } else { steps };
         let eval_every = *train.eval_every.get_or_insert(every.max(1));
         self.checkpoint.every.get_or_insert(eval_every);
         Ok(data)
