@@ -5,6 +5,9 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+use std::array::from_fn;
+
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::real::Real;
@@ -13,6 +16,12 @@ pub use windows::{PoolAxis, Windows};
 
 /// Elements that one task goes through, about: waking a thread for fewer costs more.
 const TASK: usize = 1 << 14;
+
+/// The windows that most nets have: they lie side by side and are covered in one pass.
+const PAIRS: Windows = Windows::Regular { kernel: 2, stride: 2, padding: 0, dilation: 1 };
+
+/// Windows of 2×2 that are computed at once.
+const LANES: usize = 8;
 
 /// What the sum over a window is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +48,17 @@ pub fn max_pool<T: Real>(axes: &[PoolAxis; 2], input: &[T], values: &mut [T], in
     check(axes, input.len(), values.len());
     let rows = task_rows(&geometry, columns);
     let tasks = values.par_chunks_mut(rows * columns).zip(indices.par_chunks_mut(rows * columns)).enumerate();
+    let two_by_two = axes.iter().all(|axis| axis.windows == PAIRS && axis.input == 2 * axis.output);
     tasks.for_each(|(task, (values, indices))| {
+        let first = task * rows;
+        if two_by_two {
+            let input = &input[first * 2 * width..];
+            let first = first % axes[0].output;
+            return Arch::new().dispatch(MaxOfPairs { input, axes, first, values, indices });
+        }
         let lines = values.chunks_exact_mut(columns).zip(indices.chunks_exact_mut(columns));
         for (row, (values, indices)) in lines.enumerate() {
-            let row = task * rows + row;
+            let row = first + row;
             let plane = &input[row / axes[0].output * axes[0].input * width..][..axes[0].input * width];
             let span = geometry.rows[row % axes[0].output];
             values.fill(T::NEG_INFINITY);
@@ -71,6 +87,78 @@ pub fn max_pool<T: Real>(axes: &[PoolAxis; 2], input: &[T], values: &mut [T], in
             }
         }
     });
+}
+
+/// [`max_pool`] by windows of 2×2: some rows of windows, of which the first has the given number in its plane, and the
+/// input from the first of their elements on.
+struct MaxOfPairs<'a, T> {
+    axes: &'a [PoolAxis; 2],
+    input: &'a [T],
+    first: usize,
+    values: &'a mut [T],
+    indices: &'a mut [u32],
+}
+
+impl<T: Real> WithSimd for MaxOfPairs<'_, T> {
+    type Output = ();
+
+    // Its loops are compiled for the vectors of this machine.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let (columns, width) = (self.axes[1].output, self.axes[1].input);
+        // Whole vectors, although what a row's last one has beyond it is wrong: the next row is written over that.
+        let vectors = columns.next_multiple_of(LANES);
+        for row in 0..self.values.len() / columns {
+            let at = ((self.first + row) % self.axes[0].output * 2 * width) as u32;
+            let [top, bottom] = [2 * row, 2 * row + 1].map(|line| &self.input[line * width..]);
+            let (values, indices) = (&mut self.values[row * columns..], &mut self.indices[row * columns..]);
+            let fits = values.len() >= vectors && bottom.len() >= 2 * vectors;
+            for start in (0..columns).step_by(LANES) {
+                let at = at + 2 * start as u32;
+                let (top, bottom) = (&top[2 * start..], &bottom[2 * start..]);
+                let (values, indices) = (&mut values[start..], &mut indices[start..]);
+                let whole =
+                    (top.first_chunk(), bottom.first_chunk(), values.first_chunk_mut(), indices.first_chunk_mut());
+                if let (true, (Some(top), Some(bottom), Some(values), Some(indices))) = (fits, whole) {
+                    max_of_four(top, bottom, width, at, values, indices);
+                } else {
+                    let count = LANES.min(columns - start);
+                    let mut rows = [[T::ZERO; 2 * LANES]; 2];
+                    rows[0][..2 * count].copy_from_slice(&top[..2 * count]);
+                    rows[1][..2 * count].copy_from_slice(&bottom[..2 * count]);
+                    let (mut largest, mut places) = ([T::ZERO; LANES], [0; LANES]);
+                    max_of_four(&rows[0], &rows[1], width, at, &mut largest, &mut places);
+                    values[..count].copy_from_slice(&largest[..count]);
+                    indices[..count].copy_from_slice(&places[..count]);
+                }
+            }
+        }
+    }
+}
+
+/// The largest elements of windows of 2×2 and their places, given the two rows that they cover, from place `at` of a plane
+/// of this width on.
+#[inline(always)]
+fn max_of_four<T: Real>(
+    top: &[T; 2 * LANES],
+    bottom: &[T; 2 * LANES],
+    width: usize,
+    at: u32,
+    values: &mut [T; LANES],
+    indices: &mut [u32; LANES],
+) {
+    // Each line is one vector operation; loops over windows would be compiled to one window after the other.
+    let every_second = |row: &[T; 2 * LANES], first: usize| -> [T; LANES] { from_fn(|lane| row[2 * lane + first]) };
+    let (mut largest, mut places) = (every_second(top, 0), [0; LANES]);
+    let below = width as u32;
+    for (row, first, place) in [(top, 1, 1), (bottom, 0, below), (bottom, 1, below + 1)] {
+        let elements = every_second(row, first);
+        let takes: [bool; LANES] = from_fn(|lane| (elements[lane] > largest[lane]) | elements[lane].is_nan());
+        places = from_fn(|lane| if takes[lane] { place } else { places[lane] });
+        largest = from_fn(|lane| if takes[lane] { elements[lane] } else { largest[lane] });
+    }
+    *values = largest;
+    *indices = from_fn(|lane| at + 2 * lane as u32 + places[lane]);
 }
 
 /// Takes one element for each window, `stride` apart (`S` says so too, unless it is 0), where it is larger.

@@ -19,6 +19,9 @@ fn adaptive(input: usize, output: usize) -> PoolAxis {
 fn cases() -> Vec<[PoolAxis; 2]> {
     vec![
         [regular(6, [2, 2, 0, 1], false), regular(9, [2, 2, 0, 1], false)],
+        [regular(14, [2, 2, 0, 1], false), regular(14, [2, 2, 0, 1], false)],
+        [regular(4, [2, 2, 0, 1], false), regular(34, [2, 2, 0, 1], false)],
+        [regular(2, [2, 2, 0, 1], false), regular(2, [2, 2, 0, 1], false)],
         [regular(7, [3, 2, 1, 1], false), regular(8, [3, 2, 1, 1], true)],
         [regular(5, [3, 1, 1, 1], false), regular(11, [4, 3, 2, 1], true)],
         [regular(9, [3, 2, 1, 2], false), regular(7, [2, 1, 0, 3], false)],
