@@ -24,6 +24,8 @@ pub(super) struct Log {
     pub(super) steps: Vec<(u64, f32)>,
     /// (step, loss, accuracy) of all lines.
     pub(super) evaluations: Vec<(u64, f32, Option<f32>)>,
+    /// The last evaluation, and after which step it was made.
+    pub(super) last: Option<(u32, Evaluation)>,
     /// Samples a second at the last step.
     pub(super) speed: f64,
     /// What went wrong in here: the trainer can only be told to stop.
@@ -57,6 +59,7 @@ impl Log {
             (None, Some(error)) => format!("  mean absolute error {error:.4}"),
             (None, None) => String::new(),
         };
+        self.last = Some((step, evaluation.clone()));
         self.progress.line(&format!("step {step}/{}  eval loss {:.4}{measures}", self.total, evaluation.loss));
         Ok(())
     }

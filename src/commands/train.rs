@@ -239,6 +239,7 @@ fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) 
         total,
         steps: Vec::new(),
         evaluations: Vec::new(),
+        last: None,
         speed: 0.0,
         failure: None,
     };
@@ -291,7 +292,15 @@ fn finish(
     start: Instant,
 ) -> Result<(), Error> {
     let set = data.tested();
-    let evaluation = trainer.evaluate(set)?;
+    let evaluation = match log.last.take() {
+        // The last step's evaluation was of the same rows.
+        Some((step, evaluation))
+            if step == trainer.step() && evaluation.rows == set.rows() && std::ptr::eq(set, data.evaluated()) =>
+        {
+            evaluation
+        }
+        _ => trainer.evaluate(set)?,
+    };
     if data.test.is_some() && data.held_out.is_some() {
         // The last line of an evaluation is that of the test data.
         log.evaluated(trainer.step(), &evaluation)?;

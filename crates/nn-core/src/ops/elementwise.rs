@@ -15,6 +15,7 @@ use super::elementwise_row::{Elementwise, Row, Signature};
 use super::elementwise_support::{Number, Real, loop_over};
 use crate::graph::{Accuracy, Arithmetic, Op, Precision, Value};
 use crate::tensor::DType;
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 macro_rules! gradient {
@@ -206,6 +207,7 @@ rows! {
 }
 
 /// Rows whose arguments differ in type, written out.
+// Of a plain `if` between two elements the compiler makes one between their addresses, and loads them one by one.
 static SELECT: Row = Row {
     name: "select",
     arguments: &["mask", "a", "b"],
@@ -213,10 +215,26 @@ static SELECT: Row = Row {
     flops: 1,
     wgsl: "select({b}, {a}, {mask} != 0u)",
     functions: &[
-        (DType::F32, Precision::F32, loop_over!(u32, f32, f32 => f32, (mask, a, b), if mask != 0 { a } else { b })),
-        (DType::F32, Precision::F64, loop_over!(u32, f64, f64 => f64, (mask, a, b), if mask != 0 { a } else { b })),
-        (DType::U32, Precision::F32, loop_over!(u32, u32, u32 => u32, (mask, a, b), if mask != 0 { a } else { b })),
-        (DType::I32, Precision::F32, loop_over!(u32, i32, i32 => i32, (mask, a, b), if mask != 0 { a } else { b })),
+        (
+            DType::F32,
+            Precision::F32,
+            loop_over!(u32, f32, f32 => f32, (mask, a, b), select_unpredictable(mask != 0, a, b)),
+        ),
+        (
+            DType::F32,
+            Precision::F64,
+            loop_over!(u32, f64, f64 => f64, (mask, a, b), select_unpredictable(mask != 0, a, b)),
+        ),
+        (
+            DType::U32,
+            Precision::F32,
+            loop_over!(u32, u32, u32 => u32, (mask, a, b), select_unpredictable(mask != 0, a, b)),
+        ),
+        (
+            DType::I32,
+            Precision::F32,
+            loop_over!(u32, i32, i32 => i32, (mask, a, b), select_unpredictable(mask != 0, a, b)),
+        ),
     ],
     gradient: gradient!(|mask, a, b; y, dy| None, Some(mask.select(dy, dy.zeros_like())), Some(mask.select(dy.zeros_like(), dy))),
     accuracy: |_, _| Accuracy::EXACT,
