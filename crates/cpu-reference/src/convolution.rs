@@ -251,6 +251,7 @@ pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight
     }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
+    let alone = (sizes.inputs == 1 && sizes.groups > 1).then(|| depthwise::InputGradient::of(sizes));
     share.each(dx, sizes.inputs * sizes.input_area(), |index, dx| {
         let dy = &dy[index * sizes.outputs * area..][..sizes.outputs * area];
         let weight = &weight[index % sizes.groups * sizes.outputs * depth..][..sizes.outputs * depth];
@@ -263,8 +264,8 @@ pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight
             return product(Block { first: 0, count: area }, dx);
         }
         dx.fill(T::ZERO);
-        if sizes.inputs == 1 && sizes.groups > 1 {
-            depthwise::input_gradient(sizes, dy, weight, dx);
+        if let Some(alone) = &alone {
+            alone.add(sizes, dy, weight, dx);
         } else {
             with_scratch(sizes.room(), |columns| {
                 for block in sizes.blocks() {

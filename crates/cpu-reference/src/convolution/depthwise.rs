@@ -1,4 +1,5 @@
-//! Convolution with one input channel in each group: sums over one plane, without a matrix product.
+//! Convolution with one input channel in each group: sums over one plane, without a matrix product. Columns that a stride
+//! puts into different places of windows lie in planes of their own, so that neighbours are read whatever the stride.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -8,37 +9,18 @@ use crate::real::Real;
 /// Numbers that are computed side by side.
 const LANES: usize = 32;
 
-/// A plane whose rows are read from any element on, a block of lanes at a time.
-struct Plane<'a, T> {
-    /// The elements, and as many more as a block reads beyond the last.
-    values: &'a [T],
-    width: usize,
-}
+/// Weights whose gradients are summed side by side.
+const TAPS: usize = 9;
 
-/// Lends a plane with zeros behind it.
-fn with_plane<T: Real, R>([height, width]: [usize; 2], work: impl FnOnce(&mut [T], usize) -> R) -> R {
-    with_scratch(height * width + LANES, |values| {
-        values[height * width..].fill(T::ZERO);
-        work(values, height * width)
-    })
-}
-
-/// Lends the image with the zeros around it.
-fn with_padded<T: Real, R>(sizes: &Convolution, input: &[T], work: impl FnOnce(Plane<'_, T>) -> R) -> R {
-    let [height, width] = padded(sizes);
-    with_plane([height, width], |values, count| {
-        pad(sizes, input, &mut values[..count]);
-        work(Plane { values, width })
-    })
-}
-
-/// Writes, or adds, to each element of `output` the sum of a plane's elements times the weights, each so far from the
+/// Writes, or adds, to each element of `output` the sum of the elements times the weights, each so far from the
 /// element's own.
 struct Sums<'a, T> {
-    plane: &'a Plane<'a, T>,
+    /// The elements, and as many more as a block of lanes reads beyond the last.
+    values: &'a [T],
+    /// Elements from one row of the output to the next.
+    width: usize,
     distances: &'a [usize],
     weight: &'a [T],
-    stride: [usize; 2],
     columns: usize,
     add: bool,
     output: &'a mut [T],
@@ -46,45 +28,24 @@ struct Sums<'a, T> {
 
 impl<T: Real> Sums<'_, T> {
     fn run(self) {
-        let Sums { plane, distances, weight, stride, columns, add, output } = self;
-        if let ([down, 1], Some(values), Some(weight)) = (stride, singles(plane.values), singles(weight))
+        let Sums { values, width, distances, weight, columns, add, output } = self;
+        if let (Some(values), Some(weight)) = (singles(values), singles(weight))
             && let Some(output) = singles_mut(output)
         {
-            let plane = Plane { values, width: down * plane.width };
-            return Arch::new().dispatch(VectorSums { plane, distances, weight, columns, add, output });
+            return Arch::new().dispatch(Sums { values, width, distances, weight, columns, add, output });
         }
-        let [down, across] = stride;
         for (y, row) in output.chunks_exact_mut(columns).enumerate() {
-            for (block, values) in row.chunks_mut(LANES).enumerate() {
-                let start = y * down * plane.width + block * LANES * across;
-                let mut sums = [T::ZERO; LANES];
-                if add {
-                    sums[..values.len()].copy_from_slice(values);
-                }
-                for (distance, weight) in distances.iter().zip(weight) {
-                    let elements = plane.values[start + distance..].iter().step_by(across);
-                    for (sum, element) in sums[..values.len()].iter_mut().zip(elements) {
-                        *sum += *weight * *element;
-                    }
-                }
-                values.copy_from_slice(&sums[..values.len()]);
+            for (x, sum) in row.iter_mut().enumerate() {
+                let elements = &values[y * width + x..];
+                let products = distances.iter().zip(weight).map(|(distance, weight)| *weight * elements[*distance]);
+                *sum = products.fold(if add { *sum } else { T::ZERO }, |sum, product| sum + product);
             }
         }
     }
 }
 
-/// The same in f32 with neighbouring elements, two vectors of them at a time.
-struct VectorSums<'a> {
-    /// The width is that from one row of the output to the next.
-    plane: Plane<'a, f32>,
-    distances: &'a [usize],
-    weight: &'a [f32],
-    columns: usize,
-    add: bool,
-    output: &'a mut [f32],
-}
-
-impl WithSimd for VectorSums<'_> {
+/// Neighbouring elements, two vectors of them at a time.
+impl WithSimd for Sums<'_, f32> {
     type Output = ();
 
     #[inline(always)]
@@ -98,7 +59,7 @@ impl WithSimd for VectorSums<'_> {
                     sums = [simd.partial_load_f32s(low), simd.partial_load_f32s(high)];
                 }
                 // A block reads beyond its last element, which changes no other.
-                let elements = &self.plane.values[y * self.plane.width + block * 2 * lanes..];
+                let elements = &self.values[y * self.width + block * 2 * lanes..];
                 for (distance, weight) in self.distances.iter().zip(self.weight) {
                     let elements: &[S::f32s] = bytemuck::cast_slice(&elements[*distance..][..2 * lanes]);
                     let weight = simd.splat_f32s(*weight);
@@ -112,142 +73,208 @@ impl WithSimd for VectorSums<'_> {
     }
 }
 
+/// Writes for each distance the sum of the products of `dy`, in rows of so many columns, and the elements so far on.
+struct Products<'a, T> {
+    dy: &'a [T],
+    columns: usize,
+    values: &'a [T],
+    /// Elements from one row to the next.
+    width: usize,
+    distances: &'a [usize],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Products<'_, T> {
+    fn run(self) {
+        let Products { dy, columns, values, width, distances, sums } = self;
+        if let (Some(dy), Some(values)) = (singles(dy), singles(values))
+            && let Some(sums) = singles_mut(sums)
+        {
+            return Arch::new().dispatch(Products { dy, columns, values, width, distances, sums });
+        }
+        for (sum, distance) in sums.iter_mut().zip(distances) {
+            let rows = dy.chunks_exact(columns).enumerate();
+            *sum = rows.fold(T::ZERO, |sum, (y, row)| {
+                let elements = &values[y * width + distance..];
+                row.iter().zip(elements).fold(sum, |sum, (value, element)| sum + *value * *element)
+            });
+        }
+    }
+}
+
+impl WithSimd for Products<'_, f32> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        for (sums, distances) in self.sums.chunks_mut(TAPS).zip(self.distances.chunks(TAPS)) {
+            // Those beyond the last are the first again.
+            let mut places = [distances[0]; TAPS];
+            places[..distances.len()].copy_from_slice(distances);
+            let mut held = [simd.splat_f32s(0.0); TAPS];
+            for (y, row) in self.dy.chunks_exact(self.columns).enumerate() {
+                for (block, values) in row.chunks(lanes).enumerate() {
+                    let elements = &self.values[y * self.width + block * lanes..];
+                    let count = values.len();
+                    let values = simd.partial_load_f32s(values);
+                    for (sum, place) in held.iter_mut().zip(places) {
+                        // What is beyond the row may be infinite: it isn't read, not even to meet a zero.
+                        let elements = simd.partial_load_f32s(&elements[place..][..count]);
+                        *sum = simd.mul_add_e_f32s(values, elements, *sum);
+                    }
+                }
+            }
+            for (sum, vector) in sums.iter_mut().zip(held) {
+                *sum = bytemuck::cast_slice::<S::f32s, f32>(&[vector]).iter().sum();
+            }
+        }
+    }
+}
+
+/// An image with the zeros around it: for each remainder of its columns by the stride a plane of every such column.
+struct Planes<'a, T> {
+    values: &'a [T],
+    /// Of each plane.
+    width: usize,
+    /// For each weight how far the element that it meets lies from that of the first.
+    distances: Vec<usize>,
+}
+
+/// Lends the planes of an image.
+fn with_planes<T: Real, R>(sizes: &Convolution, input: &[T], work: impl FnOnce(Planes<'_, T>) -> R) -> R {
+    let [height, whole] = padded(sizes);
+    let across = sizes.stride[1];
+    let width = whole.div_ceil(across);
+    let distance = |tap: usize| {
+        let (down, right) = (tap / sizes.kernel[1] * sizes.dilation[0], tap % sizes.kernel[1] * sizes.dilation[1]);
+        (right % across * height + down) * width + right / across
+    };
+    let distances = (0..sizes.depth()).map(distance).collect();
+    let (planes, image) = (across * height * width, height * whole);
+    // With stride 1 the image is the plane.
+    let image = if across == 1 { 0 } else { image };
+    with_scratch(planes + LANES + image, |scratch| {
+        let (values, image) = scratch.split_at_mut(planes + LANES);
+        values[planes..].fill(T::ZERO);
+        if across == 1 {
+            pad(sizes, input, &mut values[..planes]);
+        } else {
+            pad(sizes, input, image);
+            for (remainder, plane) in values[..planes].chunks_exact_mut(height * width).enumerate() {
+                for (row, image) in plane.chunks_exact_mut(width).zip(image.chunks_exact(whole)) {
+                    let elements = image.iter().skip(remainder).step_by(across);
+                    // Where the last column lacks an element no weight meets it.
+                    row.iter_mut().zip(elements).for_each(|(value, element)| *value = *element);
+                }
+            }
+        }
+        work(Planes { values, width, distances })
+    })
+}
+
 /// The output channels of one group of one image.
 pub(super) fn forward<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], output: &mut [T]) {
-    with_padded(sizes, input, |plane| {
-        let distance = |tap: usize| {
-            let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
-            r * sizes.dilation[0] * plane.width + s * sizes.dilation[1]
-        };
-        let distances: Vec<usize> = (0..sizes.depth()).map(distance).collect();
-        let (plane, distances, stride, columns) = (&plane, &distances[..], sizes.stride, sizes.output[1]);
+    with_planes(sizes, input, |Planes { values, width, distances }| {
+        let (width, distances, columns) = (sizes.stride[0] * width, &distances[..], sizes.output[1]);
         for (weight, output) in weight.chunks_exact(sizes.depth()).zip(output.chunks_exact_mut(sizes.output_area())) {
-            Sums { plane, distances, weight, stride, columns, add: false, output }.run();
+            Sums { values, width, distances, weight, columns, add: false, output }.run();
         }
     });
-}
-
-/// The gradient of one group of one image, which begins as zeros.
-pub(super) fn input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
-    let reach = [0, 1].map(|axis| (sizes.kernel[axis] - 1) * sizes.dilation[axis]);
-    let channels = weight.chunks_exact(sizes.depth()).zip(dy.chunks_exact(sizes.output_area()));
-    if sizes.stride != [1, 1] || reach[0] < sizes.before[0] || reach[1] < sizes.before[1] {
-        return channels.for_each(|(weight, dy)| spread(sizes, dy, weight, dx));
-    }
-    // With stride 1 it is the convolution of dy, with zeros around it, with the kernel turned round.
-    let size = [0, 1].map(|axis| sizes.input[axis] + reach[axis]);
-    let before = [0, 1].map(|axis| reach[axis] - sizes.before[axis]);
-    let distance = |tap: usize| {
-        let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
-        (reach[0] - r * sizes.dilation[0]) * size[1] + reach[1] - s * sizes.dilation[1]
-    };
-    let distances: Vec<usize> = (0..sizes.depth()).map(distance).collect();
-    with_plane(size, |values, count| {
-        for (weight, dy) in channels {
-            surround(dy, sizes.output, before, size, &mut values[..count]);
-            let plane = &Plane { values: &*values, width: size[1] };
-            let (distances, output) = (&distances[..], &mut *dx);
-            let (stride, columns) = ([1, 1], sizes.input[1]);
-            Sums { plane, distances, weight, stride, columns, add: true, output }.run();
-        }
-    });
-}
-
-/// Adds what one output channel's gradient makes of the input's, row by row.
-fn spread<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
-    let [height, width] = sizes.input;
-    let [down, across] = sizes.stride;
-    let [top, left] = sizes.before;
-    for (y, row) in dy.chunks_exact(sizes.output[1]).enumerate() {
-        for (tap, weight) in weight.iter().enumerate() {
-            let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
-            let place = (y * down + r * sizes.dilation[0]).wrapping_sub(top);
-            if place >= height {
-                continue;
-            }
-            let right = s * sizes.dilation[1];
-            // The columns whose element lies in the row.
-            let low = left.saturating_sub(right).div_ceil(across);
-            let high = (width + left).saturating_sub(right).div_ceil(across).min(row.len());
-            if low >= high {
-                continue;
-            }
-            let dx = &mut dx[place * width..][..width][low * across + right - left..];
-            for (sum, value) in dx.iter_mut().step_by(across).zip(&row[low..high]) {
-                *sum += *weight * *value;
-            }
-        }
-    }
 }
 
 /// The gradient of one group's weights by one image, written or added.
 pub(super) fn weight_gradient<T: Real>(sizes: &Convolution, input: &[T], dy: &[T], dw: &mut [T], add: bool) {
-    with_padded(sizes, input, |plane| {
-        for (dw, dy) in dw.chunks_exact_mut(sizes.depth()).zip(dy.chunks_exact(sizes.output_area())) {
-            for (tap, dw) in dw.iter_mut().enumerate() {
-                let (r, s) = (tap / sizes.kernel[1], tap % sizes.kernel[1]);
-                let values = &plane.values[r * sizes.dilation[0] * plane.width + s * sizes.dilation[1]..];
-                let (stride, columns) = (sizes.stride, sizes.output[1]);
-                let sum = Product { dy, columns, values, width: plane.width, stride }.sum();
+    let mut sums = vec![T::ZERO; sizes.depth()];
+    with_planes(sizes, input, |Planes { values, width, distances }| {
+        let (width, distances, columns) = (sizes.stride[0] * width, &distances[..], sizes.output[1]);
+        for (dw, dy) in dw.chunks_exact_mut(sums.len()).zip(dy.chunks_exact(sizes.output_area())) {
+            Products { dy, columns, values, width, distances, sums: &mut sums }.run();
+            for (dw, &sum) in dw.iter_mut().zip(&sums) {
                 *dw = if add { *dw + sum } else { sum };
             }
         }
     });
 }
 
-/// The sum of the products of dy, in rows of so many columns, and the elements of a plane from some element on.
-struct Product<'a, T> {
-    dy: &'a [T],
-    columns: usize,
-    values: &'a [T],
-    width: usize,
-    stride: [usize; 2],
+/// The rows, or columns, of an input that the same weights meet: those a stride apart.
+struct Class {
+    first: usize,
+    count: usize,
+    /// The kernel's places that meet them, and where each finds its element of `dy` for the first of them.
+    taps: Vec<(usize, usize)>,
 }
 
-impl<T: Real> Product<'_, T> {
-    fn sum(self) -> T {
-        let [down, across] = self.stride;
-        if let (1, Some(dy), Some(values)) = (across, singles(self.dy), singles(self.values)) {
-            let sum =
-                Arch::new().dispatch(VectorProduct { dy, columns: self.columns, values, width: down * self.width });
-            return T::from_f64(f64::from(sum));
-        }
-        let mut sums = [T::ZERO; LANES];
-        for (y, row) in self.dy.chunks_exact(self.columns).enumerate() {
-            let elements = &self.values[y * down * self.width..];
-            for (values, elements) in row.chunks(LANES).zip(elements.chunks(LANES * across)) {
-                for ((sum, value), element) in sums.iter_mut().zip(values).zip(elements.iter().step_by(across)) {
-                    *sum += *value * *element;
+/// The classes of an axis, the zeros that they need before `dy`, and its size with those.
+fn classes(sizes: &Convolution, axis: usize) -> (Vec<Class>, usize, usize) {
+    let (stride, size, before) = (sizes.stride[axis], sizes.input[axis], sizes.before[axis]);
+    let zeros = (sizes.kernel[axis] - 1) * sizes.dilation[axis] / stride;
+    let class = |first: usize| {
+        let reach = |tap: usize| tap * sizes.dilation[axis];
+        let meets = |tap: &usize| reach(*tap) % stride == (first + before) % stride;
+        let place = |tap: usize| (tap, (first + before) / stride + zeros - reach(tap) / stride);
+        let taps = (0..sizes.kernel[axis]).filter(meets).map(place).collect();
+        Class { first, count: (size - first).div_ceil(stride), taps }
+    };
+    let length = zeros + (size - 1 + before) / stride + 1;
+    ((0..stride.min(size)).map(class).collect(), zeros, length)
+}
+
+/// A class of rows and one of columns: the first element and how many there are, and of each weight that they meet its
+/// number and where it finds its element of `dy` for the first of them.
+struct Pair {
+    first: [usize; 2],
+    count: [usize; 2],
+    weights: Vec<usize>,
+    distances: Vec<usize>,
+}
+
+/// Which weights each element of the input meets, made once for all images.
+pub(super) struct InputGradient {
+    pairs: Vec<Pair>,
+    /// Zeros before dy, and its size with them.
+    before: [usize; 2],
+    size: [usize; 2],
+}
+
+impl InputGradient {
+    pub(super) fn of(sizes: &Convolution) -> InputGradient {
+        let ((rows, top, height), (columns, left, width)) = (classes(sizes, 0), classes(sizes, 1));
+        let pair = |(row, column): (&Class, &Class)| {
+            let taps = row.taps.iter().flat_map(|r| column.taps.iter().map(move |s| (r, s)));
+            let tap = |((r, y), (s, x)): (&(usize, usize), &(usize, usize))| (r * sizes.kernel[1] + s, y * width + x);
+            let (weights, distances) = taps.map(tap).unzip();
+            Pair { first: [row.first, column.first], count: [row.count, column.count], weights, distances }
+        };
+        let pairs = rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column))).map(pair).collect();
+        InputGradient { pairs, before: [top, left], size: [height, width] }
+    }
+
+    /// Adds the gradient of one group of one image.
+    pub(super) fn add<T: Real>(&self, sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
+        let ([down, across], count) = (sizes.stride, self.size[0] * self.size[1]);
+        let apart = self.pairs.len() > 1;
+        // The first pair has the most elements.
+        let part = if apart { self.pairs[0].count.iter().product() } else { 0 };
+        let mut met = Vec::with_capacity(sizes.depth());
+        with_scratch(count + LANES + part, |scratch| {
+            let (values, part) = scratch.split_at_mut(count + LANES);
+            values[count..].fill(T::ZERO);
+            for (weight, dy) in weight.chunks_exact(sizes.depth()).zip(dy.chunks_exact(sizes.output_area())) {
+                surround(dy, sizes.output, self.before, self.size, &mut values[..count]);
+                for Pair { first, count: [rows, columns], weights, distances } in &self.pairs {
+                    met.clear();
+                    met.extend(weights.iter().map(|number| weight[*number]));
+                    let (values, width, columns) = (&*values, self.size[1], *columns);
+                    let output = if apart { &mut part[..rows * columns] } else { &mut *dx };
+                    Sums { values, width, distances, weight: &met, columns, add: !apart, output }.run();
+                    for (y, sums) in part.chunks_exact(columns).take(if apart { *rows } else { 0 }).enumerate() {
+                        let row = &mut dx[(first[0] + y * down) * sizes.input[1]..][..sizes.input[1]];
+                        let elements = row[first[1]..].iter_mut().step_by(across);
+                        elements.zip(sums).for_each(|(dx, sum)| *dx += *sum);
+                    }
                 }
             }
-        }
-        sums.into_iter().fold(T::ZERO, |sum, value| sum + value)
-    }
-}
-
-/// The same in f32 with neighbouring elements.
-struct VectorProduct<'a> {
-    dy: &'a [f32],
-    columns: usize,
-    values: &'a [f32],
-    /// From one row to the next.
-    width: usize,
-}
-
-impl WithSimd for VectorProduct<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f32 {
-        let lanes = S::F32_LANES;
-        let mut sums = simd.splat_f32s(0.0);
-        for (y, row) in self.dy.chunks_exact(self.columns).enumerate() {
-            let elements = &self.values[y * self.width..][..self.columns];
-            for (values, elements) in row.chunks(lanes).zip(elements.chunks(lanes)) {
-                let [values, elements] = [values, elements].map(|slice| simd.partial_load_f32s(slice));
-                sums = simd.mul_add_e_f32s(values, elements, sums);
-            }
-        }
-        bytemuck::cast_slice::<S::f32s, f32>(&[sums]).iter().sum()
+        });
     }
 }
