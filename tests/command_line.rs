@@ -6,45 +6,6 @@ mod program;
 use program::{Folder, Outcome, wgrad};
 use serde_json::Value;
 
-impl Outcome {
-    /// Checks that it ended with this status and an error that has these words, and printed no result.
-    #[track_caller]
-    fn fails(self, code: i32, words: &str) {
-        let Outcome { code: found, output, errors } = self;
-        assert_eq!(found, Some(code), "{output}\n{errors}");
-        assert!(errors.contains("error: ") && errors.contains(words), "{words:?} is not in: {errors}");
-        assert!(!errors.contains("panicked") && output.is_empty(), "{errors}\n{output}");
-    }
-}
-
-impl Folder {
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path().join(name)).unwrap()
-    }
-
-    fn read(&self, name: &str) -> String {
-        String::from_utf8(self.bytes(name)).unwrap()
-    }
-
-    fn remove(&self, name: &str) {
-        std::fs::remove_file(self.path().join(name)).unwrap();
-    }
-
-    fn exists(&self, name: &str) -> bool {
-        self.path().join(name).exists()
-    }
-
-    fn is_empty(&self) -> bool {
-        std::fs::read_dir(self.path()).unwrap().next().is_none()
-    }
-}
-
 /// Runs the program in the folder with variables set.
 fn with_variables(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
     let mut command = program::command(folder, arguments);
@@ -446,67 +407,4 @@ fn where_a_loss_broke_is_told_afterwards() {
     assert_eq!(code, Some(0), "{output}{errors}");
     wgrad(&folder, &["where", "sound"]).fails(2, "finite");
     wgrad(&folder, &["where", "nowhere"]).fails(2, "config.toml");
-}
-
-/// Pictures of 4×4 pixels in two colours, by class.
-fn picture(red: u8, blue: u8) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, 4, 4);
-    encoder.set_color(png::ColorType::Rgb);
-    let mut writer = encoder.write_header().unwrap();
-    writer.write_image_data(&[red, 20, blue].repeat(16)).unwrap();
-    writer.finish().unwrap();
-    file
-}
-
-#[test]
-fn a_folder_of_pictures_is_trained_on_and_asked_about() {
-    let folder = Folder::new();
-    for (number, shade) in (0..10_u8).map(|number| (number, 100 + 15 * number)) {
-        folder.write(&format!("pictures/red/{number}.png"), picture(shade, 0));
-        folder.write(&format!("pictures/blue/{number}.png"), picture(0, shade));
-    }
-    folder.write(
-        "pictures.toml",
-        "[model]\nkind = \"cnn\"\nconfig = { channels = [4], hidden = 8 }\n[data]\nkind = \"images\"\npath = \"pictures\"\n\
-         size = 4\nbatch_size = 4\nnormalise = true\n[data.augment]\nflip = true\n[optimizer]\nlr = 1e-2\n[train]\n\
-         epochs = 10\ndevice = \"cpu\"\n",
-    );
-    wgrad(&folder, &["train", "pictures.toml", "--out", "run"]).succeeds();
-    for (red, blue, class) in [(200, 10, "red"), (10, 200, "blue")] {
-        folder.write("one.png", picture(red, blue));
-        let text = wgrad(&folder, &["predict", "run", "one.png"]).succeeds();
-        assert!(text.starts_with(class) && text.contains("red ") && text.contains("blue "), "{text}");
-    }
-    assert!(
-        folder.exists("run/plots/examples.png") && folder.read("run/config.toml").contains("sample_shape = [3, 4, 4]")
-    );
-
-    folder.write("pictures/red/broken.png", "no picture");
-    wgrad(&folder, &["train", "pictures.toml", "--out", "again"]).fails(1, "broken.png");
-    let outcome = wgrad(&folder, &["train", "pictures.toml", "--out", "again", "--skip-broken"]);
-    assert!(
-        outcome.errors.contains("broken pictures are left out") && outcome.errors.contains("broken.png"),
-        "{}",
-        outcome.errors
-    );
-    outcome.succeeds();
-    wgrad(&folder, &["predict", "run", "pictures/red/broken.png"]).fails(1, "neither PNG nor JPEG");
-    std::fs::create_dir(folder.path().join("pictures/green")).unwrap();
-    wgrad(&folder, &["train", "pictures.toml", "--out", "third"]).fails(1, "green");
-}
-
-#[test]
-fn every_preset_takes_a_step_and_leaves_its_pictures() {
-    let folder = Folder::new();
-    for (preset, plot) in [
-        ("digits-cnn", "examples"),
-        ("denoise", "returned"),
-        ("vae-digits", "generated"),
-        ("unet-shapes", "masks"),
-        ("resnet-cifar", "mistakes"),
-    ] {
-        wgrad(&folder, &["train", preset, "--device", "cpu", "--steps", "1", "--out", preset]).succeeds();
-        assert!(folder.exists(&format!("{preset}/plots/{plot}.png")), "{preset} left no {plot}.png");
-    }
 }

@@ -4,6 +4,7 @@ mod devices;
 mod doctor;
 mod evaluate;
 mod explain;
+mod generate;
 mod log;
 mod model;
 mod origin;
@@ -36,6 +37,8 @@ enum Command {
     Eval(evaluate::Arguments),
     /// Print the class or value that a trained model gives an input
     Predict(predict::Arguments),
+    /// Draw pictures by a trained model
+    Generate(generate::Arguments),
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
@@ -64,6 +67,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
+        Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),

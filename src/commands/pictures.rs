@@ -29,25 +29,18 @@ const CLASSES: [[u8; 3]; 8] = [
 pub(super) fn sheets(config: &Config, data: &LoadedData, trainer: &mut Trainer) -> Result<Vec<Sheet>, Error> {
     let Some(shape) = data.picture else { return Ok(Vec::new()) };
     let set = data.tested();
-    let shown = Shown { set, shape, ink: data.ink };
+    let shown = Shown { set, look: Look::of(config, shape) };
     let rows: Vec<usize> = (0..set.rows().min(ROWS)).collect();
     match (&config.model.architecture, set.targets()) {
-        (Architecture::Vae(vae), _) => {
-            let mut sheets = vec![returned(shown, trainer, &rows)?];
-            if let Some(session) = trainer.session_mut() {
-                let drawn = vae.sample(session, shape, 2 * TILES, config.train.seed as u32)?;
-                let tiles = drawn.chunks(shown.size()).map(|values| tile(shown.made(values), Vec::new()));
-                sheets.push(drawn_sheet(tiles.collect(), "from normally distributed numbers"));
-            }
-            Ok(sheets)
+        (Architecture::Vae(_), _) => {
+            let classes = vec![0; 2 * TILES];
+            let drawn = draw(config, trainer, &classes, config.train.seed as u32)?;
+            Ok(vec![returned(shown, trainer, &rows)?, drawn_sheet(config, &drawn, &classes)])
         }
-        (Architecture::Ddpm(ddpm), TargetsRef::Classes { count, .. }) => {
-            let Some(session) = trainer.session_mut() else { return Ok(Vec::new()) };
+        (Architecture::Ddpm(_), TargetsRef::Classes { count, .. }) => {
             let classes: Vec<u32> = (0..(4 * count).min(120)).map(|place| (place % count) as u32).collect();
-            let drawn = ddpm.sample(session, shape, &classes, config.train.seed as u32)?;
-            let tiles = drawn.chunks(shown.size()).zip(&classes);
-            let tiles = tiles.map(|(values, &class)| tile(shown.made(values), vec![config.class_name(class as usize)]));
-            Ok(vec![drawn_sheet(tiles.collect(), "from noise, each for the class below it")])
+            let drawn = draw(config, trainer, &classes, config.train.seed as u32)?;
+            Ok(vec![drawn_sheet(config, &drawn, &classes)])
         }
         (_, TargetsRef::Classes { labels, .. }) => classified(config, shown, labels, trainer, &rows),
         (_, TargetsRef::ClassMaps { labels, size, .. }) => Ok(vec![masks(shown, labels, size, trainer, &rows)?]),
@@ -56,24 +49,70 @@ pub(super) fn sheets(config: &Config, data: &LoadedData, trainer: &mut Trainer) 
     }
 }
 
-fn tile(picture: Picture, captions: Vec<String>) -> Tile {
-    Tile { pictures: vec![picture], captions, right: None }
+/// How many classes a model draws pictures of; 0 if it draws without a class, `None` if it draws none.
+pub(super) fn drawable_classes(config: &Config) -> Option<usize> {
+    match &config.model.architecture {
+        Architecture::Vae(_) => Some(0),
+        Architecture::Ddpm(ddpm) => Some(ddpm.num_classes),
+        _ => None,
+    }
 }
 
-fn drawn_sheet(tiles: Vec<Tile>, how: &str) -> Sheet {
-    Sheet { name: "generated", heading: "Drawn by the model".into(), note: format!("Drawn {how}."), tiles }
+/// Pictures that a model draws, one of each of `classes`: bytes `[channels, height, width]` each, as files of pictures
+/// have them.
+///
+/// # Errors
+/// If the model draws none (that is the caller's fault), or the device fails.
+pub(super) fn draw(config: &Config, trainer: &mut Trainer, classes: &[u32], seed: u32) -> Result<Vec<Vec<u8>>, Error> {
+    let shape = config.sample_shape()[..].try_into();
+    let (Some(session), Ok(shape)) = (trainer.session_mut(), shape) else {
+        return Err(Error::run("internal: a model without weights or pictures is to draw"));
+    };
+    let drawn = match &config.model.architecture {
+        Architecture::Vae(vae) => vae.sample(session, shape, classes.len(), seed)?,
+        Architecture::Ddpm(ddpm) => ddpm.sample(session, shape, classes, seed)?,
+        _ => return Err(Error::run("internal: a model that draws nothing is to draw")),
+    };
+    Ok(drawn.chunks(shape.iter().product()).map(bytes).collect())
 }
 
-/// The data whose pictures are shown.
+/// The sheet of pictures from [`draw`].
+pub(super) fn drawn_sheet(config: &Config, drawn: &[Vec<u8>], classes: &[u32]) -> Sheet {
+    let look = Look::of(config, config.sample_shape()[..].try_into().unwrap_or([1, 1, 1]));
+    let named = drawable_classes(config) != Some(0);
+    let tile = |(bytes, class): (&Vec<u8>, &u32)| Tile {
+        pictures: vec![look.picture(bytes)],
+        captions: if named { vec![config.class_name(*class as usize)] } else { Vec::new() },
+        right: None,
+    };
+    Sheet {
+        name: "generated",
+        heading: "Drawn by the model".into(),
+        note: if named { "Drawn from noise, each for the class below it." } else { "Drawn from random numbers." }
+            .into(),
+        tiles: drawn.iter().zip(classes).map(tile).collect(),
+    }
+}
+
+/// Bytes of values in 0..=1, as a model makes them.
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|value| (255.0 * value.clamp(0.0, 1.0)).round() as u8).collect()
+}
+
+/// How numbers become a picture to look at.
 #[derive(Clone, Copy)]
-struct Shown<'a> {
-    set: &'a Dataset,
+struct Look {
+    /// Channels, height, width.
     shape: [usize; 3],
     /// Whether one channel is ink on paper, rather than light.
     ink: bool,
 }
 
-impl Shown<'_> {
+impl Look {
+    fn of(config: &Config, shape: [usize; 3]) -> Look {
+        Look { shape, ink: matches!(config.data.kind.as_str(), "digits" | "mnist") }
+    }
+
     /// A picture of `[channels, height, width]` bytes.
     fn picture(&self, bytes: &[u8]) -> Picture {
         let [channels, height, width] = self.shape;
@@ -88,21 +127,29 @@ impl Shown<'_> {
         };
         Picture { pixels: (0..size).map(pixel).collect(), width, height }
     }
+}
 
+/// The data whose pictures are shown.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    set: &'a Dataset,
+    look: Look,
+}
+
+impl Shown<'_> {
     /// A picture of values in 0..=1, as a model makes them.
     fn made(&self, values: &[f32]) -> Picture {
-        let byte = |value: &f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
-        self.picture(&values.iter().map(byte).collect::<Vec<u8>>())
+        self.look.picture(&bytes(values))
     }
 
     /// The picture of a row of the data.
     fn row(&self, row: usize) -> Picture {
-        self.picture(&self.set.pixels(row).unwrap_or_default())
+        self.look.picture(&self.set.pixels(row).unwrap_or_default())
     }
 
     /// Numbers of a picture.
     fn size(&self) -> usize {
-        self.shape.iter().product()
+        self.look.shape.iter().product()
     }
 }
 
@@ -172,7 +219,7 @@ fn guess(loss: Loss, row: &[f32]) -> (usize, f64) {
 
 /// Pictures with their true and their predicted masks.
 fn masks(shown: Shown<'_>, labels: &[u32], size: usize, trainer: &mut Trainer, rows: &[usize]) -> Result<Sheet, Error> {
-    let [_, height, width] = shown.shape;
+    let [_, height, width] = shown.look.shape;
     let rows = &rows[..rows.len().min(TILES)];
     let (values, numbers) = outputs(shown.set, trainer, rows)?;
     let classes = numbers / size;

@@ -28,8 +28,6 @@ pub(crate) struct LoadedData {
     pub(crate) test: Option<Dataset>,
     /// Channels, height and width, where a sample is a picture.
     pub(crate) picture: Option<[usize; 3]>,
-    /// Whether a picture of one channel is ink on paper, rather than light.
-    pub(crate) ink: bool,
 }
 
 impl LoadedData {
@@ -59,7 +57,7 @@ impl LoadedData {
 /// # Errors
 /// What is wrong with the files, with path and place; settings that contradict the data.
 pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<LoadedData, Error> {
-    let Parts { all, validation, test, ink } = load(data, outputs, model)?;
+    let Parts { all, validation, test } = load(data, outputs, model)?;
     let default = match data.kind.as_str() {
         "csv" | "text-table" if all.rows() >= ROWS_TO_SPLIT => 0.1,
         "digits" | "topics" | "shapes" | "shape-maps" => 0.2,
@@ -92,7 +90,7 @@ pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Mo
         data.classes = Some(names.to_vec());
     }
     let picture = <[usize; 3]>::try_from(training.sample_shape.clone()).ok();
-    let mut loaded = LoadedData { training, held_out, test, picture, ink };
+    let mut loaded = LoadedData { training, held_out, test, picture };
     pictures::prepare(data, &mut loaded, model)?;
     let LoadedData { training, held_out, test, .. } = &mut loaded;
     for set in [Some(training), held_out.as_mut(), test.as_mut()].into_iter().flatten() {
@@ -114,11 +112,13 @@ fn fit(set: &mut Dataset, model: &dyn Model) -> Result<(), Error> {
 /// As [`load_split`]; also if the config's kind takes no files, or another number of them.
 pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, Error> {
     let mut data = config.data.clone();
+    let replaced = matches!(files, [path] if pictures::replace_by_folder(&mut data, path));
     match (data.kind.as_str(), files) {
         ("arrays", [inputs, targets]) => {
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
         ("arrays", _) => return Err(Error::usage("--data needs two files here: inputs.npy targets.npy")),
+        _ if replaced => {}
         ("csv" | "text-table" | "images" | "mnist" | "fashion-mnist" | "cifar10", [path]) => {
             data.path = Some(path.clone())
         }
@@ -130,16 +130,22 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
         (kind, _) => {
-            let message = format!("the data {kind:?} has no file; --data needs two files: inputs.npy targets.npy");
+            let folder = if data.sample_shape.as_ref().is_some_and(|shape| shape.len() == 3) {
+                ", or a folder with a sub-folder of pictures for each class"
+            } else {
+                ""
+            };
+            let message =
+                format!("the data {kind:?} has no file; --data needs two files: inputs.npy targets.npy{folder}");
             return Err(Error::usage(message));
         }
     }
     let model = config.model.architecture.model();
-    let Parts { all, test, ink, .. } = load(&mut data, config.outputs(), model)?;
+    let Parts { all, test, .. } = load(&mut data, config.outputs(), model)?;
     let set = test.unwrap_or(all);
     let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
     // Scale and noise are those that the run wrote down.
-    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, ink };
+    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture };
     pictures::prepare(&mut data, &mut loaded, model)?;
     let mut set = loaded.held_out.unwrap_or(loaded.training);
     fit(&mut set, model)?;

@@ -17,13 +17,11 @@ pub(super) struct Parts {
     pub(super) all: Dataset,
     pub(super) validation: Option<Dataset>,
     pub(super) test: Option<Dataset>,
-    /// Whether a picture of one channel is ink on paper, rather than light.
-    pub(super) ink: bool,
 }
 
 impl Parts {
     pub(super) fn one(all: Dataset) -> Parts {
-        Parts { all, validation: None, test: None, ink: false }
+        Parts { all, validation: None, test: None }
     }
 }
 
@@ -36,7 +34,7 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
         "digits" => {
             let mut all = digits()?;
             all.sample_shape.insert(0, 1);
-            Parts { ink: true, ..Parts::one(all) }
+            Parts::one(all)
         }
         "mnist" => published(data, Published::Mnist)?,
         "fashion-mnist" => published(data, Published::FashionMnist)?,
@@ -83,7 +81,7 @@ fn published(data: &mut Data, set: Published) -> Result<Parts, Error> {
         }
     };
     let (all, test) = set.read(&folder)?;
-    Ok(Parts { test: Some(test), ink: set == Published::Mnist, ..Parts::one(all) })
+    Ok(Parts { test: Some(test), ..Parts::one(all) })
 }
 
 /// The folder for what can be fetched again.
@@ -154,16 +152,61 @@ fn images(data: &mut Data) -> Result<Parts, Error> {
         threads: 0,
     };
     let missing = || Error::usage("data.path is missing; give the folder with a sub-folder of pictures for each class");
-    let found = read_image_folder(data.path.as_deref().ok_or_else(missing)?, &options)?;
+    let path = data.path.as_deref().ok_or_else(missing)?;
+    let mut found = read_image_folder(path, &options)?;
+    if let Some(names) = &data.classes {
+        let sets = [Some(&mut found.training), found.validation.as_mut(), found.test.as_mut()];
+        sets.into_iter().flatten().try_for_each(|set| name_classes(set, names, path))?;
+    }
     if !found.broken.is_empty() {
         let names: Vec<String> = found.broken.iter().take(3).map(|path| path.display().to_string()).collect();
         let more = if found.broken.len() > 3 { ", …" } else { "" };
         eprintln!("{} broken pictures are left out: {}{more}", found.broken.len(), names.join(", "));
     }
     if found.ignored > 0 {
-        eprintln!("{} files that are no PNG or JPEG pictures are passed over", found.ignored);
+        eprintln!("{} files that are no pictures of a class are passed over", found.ignored);
     }
     Ok(Parts { validation: found.validation, test: found.test, ..Parts::one(found.training) })
+}
+
+/// Numbers the classes of a folder's pictures as `names` has them.
+fn name_classes(set: &mut Dataset, names: &[String], folder: &Path) -> Result<(), Error> {
+    let Targets::Classes { labels, names: found } = &mut set.targets else { return Ok(()) };
+    let number = |name: &String| {
+        names.iter().position(|known| known == name).map(|class| class as u32).ok_or_else(|| {
+            Error::run(format!(
+                "{}: {name:?} is none of the classes {}; rename or remove that folder",
+                folder.display(),
+                names.join(", ")
+            ))
+        })
+    };
+    let numbers: Vec<u32> = found.iter().map(number).collect::<Result<_, _>>()?;
+    labels.iter_mut().for_each(|label| *label = numbers[*label as usize]);
+    *found = names.to_vec();
+    Ok(())
+}
+
+/// Makes a folder of pictures by class the data, whatever pictures they were before; says whether it is such a folder.
+pub(super) fn replace_by_folder(data: &mut Data, folder: &Path) -> bool {
+    let shape = data.sample_shape.clone().and_then(|shape| <[usize; 3]>::try_from(shape).ok());
+    let Some([channels, height, width]) = shape else { return false };
+    let (Some(names), Ok(entries)) = (&data.classes, std::fs::read_dir(folder)) else { return false };
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    let found: Vec<String> = folders.filter_map(|folder| folder.file_name().into_string().ok()).collect();
+    if data.kind == "images" || found.is_empty() || !found.iter().all(|name| names.contains(name)) {
+        return false;
+    }
+    *data = Data {
+        kind: "images".into(),
+        path: Some(folder.to_path_buf()),
+        channels: Some(channels),
+        size: Some(Size::HeightWidth([height, width])),
+        fit: Some("stretch".into()),
+        upscale: Some(true),
+        ..std::mem::take(data)
+    };
+    true
 }
 
 /// Scales pictures, adds noise and random changes, and writes down what was measured.

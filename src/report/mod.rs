@@ -107,6 +107,16 @@ pub(crate) fn write(dir: &Path, report: &RunReport) -> Result<(), ReportError> {
     write_file(&dir.join("report.html"), html::page(report, &plots).as_bytes())
 }
 
+/// Writes a sheet of pictures as a PNG file.
+///
+/// # Errors
+/// [`ReportError`] with the path if it cannot be written.
+pub(crate) fn write_sheet(path: &Path, sheet: &Sheet) -> Result<(), ReportError> {
+    let png = contact_sheet::draw(&sheet.tiles).png();
+    let png = png.map_err(|error| ReportError(format!("internal: {} could not be made: {error}", path.display())))?;
+    write_file(path, &png)
+}
+
 fn write_file(path: &Path, content: &[u8]) -> Result<(), ReportError> {
     std::fs::write(path, content).map_err(|error| cannot_write(path, &error))
 }
