@@ -142,6 +142,7 @@ pub(crate) struct Augment {
     pub(crate) brightness: f32,
     pub(crate) contrast: f32,
     pub(crate) saturation: f32,
+    pub(crate) hue: f32,
     pub(crate) erase: f32,
 }
 

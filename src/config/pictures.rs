@@ -238,10 +238,21 @@ pub(super) fn prepare(data: &mut Data, loaded: &mut LoadedData, model: &dyn Mode
         **set = set.clone().with_noise(noise, seed + part as u64);
     }
     if data.augment.is_some() || noise > 0.0 {
-        let Augment { rotation, zoom, crop_padding, flip, brightness, contrast, saturation, erase } =
+        let Augment { rotation, zoom, crop_padding, flip, brightness, contrast, saturation, hue, erase } =
             data.augment.unwrap_or_default();
-        let changes =
-            Augmentation { seed, rotation, zoom, crop_padding, flip, brightness, contrast, saturation, erase, noise };
+        let changes = Augmentation {
+            seed,
+            rotation,
+            zoom,
+            crop_padding,
+            flip,
+            brightness,
+            contrast,
+            saturation,
+            hue,
+            erase,
+            noise,
+        };
         changes.check(sets[0])?;
         sets[0].augmentation = Some(changes);
     }

@@ -50,6 +50,8 @@ pub struct Augmentation {
     pub contrast: f32,
     /// Distances from each pixel's own grey are multiplied by 1 ± `saturation`.
     pub saturation: f32,
+    /// Hues are turned by up to this part of the colour circle, either way: at most 0.5.
+    pub hue: f32,
     /// The probability that a rectangle becomes 0, after scaling (`RandomErasing`): 2 to 33 % of the picture.
     pub erase: f32,
     /// Normally distributed numbers of this deviation are added last.
@@ -61,7 +63,7 @@ impl Augmentation {
     ///
     /// # Errors
     /// [`DataError::Argument`]: samples that are no pictures, a number out of range, changes of colour without
-    /// pictures kept as bytes (`saturation` without three channels), or places that move while targets are maps.
+    /// pictures kept as bytes (`saturation` or `hue` without three channels), or places that move while targets are maps.
     pub fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
         let Some([channels, height, width]) = dataset.picture_shape() else {
             return Err(DataError::argument(
@@ -83,6 +85,7 @@ impl Augmentation {
         range("brightness", self.brightness, 10.0)?;
         range("contrast", self.contrast, 10.0)?;
         range("saturation", self.saturation, 10.0)?;
+        range("hue", self.hue, 0.5)?;
         range("erase", self.erase, 1.0)?;
         range("noise", self.noise, 100.0)?;
         if self.crop_padding >= height.min(width) {
@@ -94,10 +97,10 @@ impl Augmentation {
         if self.recolours() && !matches!(dataset.inputs, Inputs::U8 { .. }) {
             return Err(not_bytes(dataset));
         }
-        if self.saturation > 0.0 && channels != 3 {
+        if (self.saturation > 0.0 || self.hue > 0.0) && channels != 3 {
             return Err(DataError::argument(
-                format!("saturation = {} for pictures of {channels} channels", self.saturation),
-                "only red, green and blue can be saturated; leave it out",
+                format!("saturation = {} and hue = {} for pictures of {channels} channels", self.saturation, self.hue),
+                "only red, green and blue have them; leave them out",
             ));
         }
         let moves = self.flip || self.crop_padding > 0 || self.turns();
@@ -115,7 +118,7 @@ impl Augmentation {
     }
 
     fn recolours(&self) -> bool {
-        self.brightness > 0.0 || self.contrast > 0.0 || self.saturation > 0.0
+        [self.brightness, self.contrast, self.saturation, self.hue].iter().any(|most| *most > 0.0)
     }
 
     /// The key of all that happens to `row` at this visit.
@@ -167,7 +170,7 @@ impl Augmentation {
         }
     }
 
-    /// Changes brightness, contrast and saturation of a picture on the scale from 0 to 1.
+    /// Changes brightness, contrast, saturation and hue of a picture on the scale from 0 to 1.
     fn recolour(&self, key: u64, plane: usize, picture: &mut [f32]) {
         let mut random = Philox::new(key, COLOUR);
         let mut factor = |most: f32| {
@@ -193,6 +196,15 @@ impl Augmentation {
                 for channel in 0..3 {
                     let level = &mut picture[channel * plane + pixel];
                     *level = (*level * saturation + rest).clamp(0.0, 1.0);
+                }
+            }
+        }
+        if self.hue > 0.0 && picture.len() == 3 * plane {
+            let turn = spread(&mut random, self.hue);
+            for pixel in 0..plane {
+                let colour = [0, 1, 2].map(|channel| picture[channel * plane + pixel]);
+                for (channel, level) in turn_hue(colour, turn).into_iter().enumerate() {
+                    picture[channel * plane + pixel] = level;
                 }
             }
         }
@@ -233,6 +245,26 @@ impl Augmentation {
 /// A uniform number from −`most` to `most`.
 fn spread(random: &mut Philox, most: f32) -> f32 {
     most * (2.0 * random.uniform() - 1.0)
+}
+
+/// Red, green and blue with the hue turned by a part of the colour circle; value and saturation (of HSV) stay.
+fn turn_hue([red, green, blue]: [f32; 3], turn: f32) -> [f32; 3] {
+    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+    let range = most - least;
+    if range <= 0.0 {
+        return [red, green, blue];
+    }
+    // In sixths of the circle, from red.
+    let hue = match () {
+        () if most == red => (green - blue) / range,
+        () if most == green => (blue - red) / range + 2.0,
+        () => (red - green) / range + 4.0,
+    };
+    let hue = hue + 6.0 * turn;
+    [5.0, 3.0, 1.0].map(|place: f32| {
+        let distance = (place + hue).rem_euclid(6.0);
+        most - range * distance.min(4.0 - distance).clamp(0.0, 1.0)
+    })
 }
 
 /// The brightness of one pixel of a picture of red, green and blue.

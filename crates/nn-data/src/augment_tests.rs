@@ -176,6 +176,30 @@ fn colours_change_as_by_torchvision() {
 }
 
 #[test]
+fn hues_turn_as_in_pythons_colorsys() {
+    for (colour, turn, expected) in [
+        ([0.2, 0.5, 0.9], 1.0 / 3.0, [0.9, 0.2, 0.5]),
+        ([0.2, 0.5, 0.9], 0.5, [0.9, 0.6, 0.2]),
+        ([0.2, 0.5, 0.9], -0.2, [0.2, 0.9, 0.46]),
+        ([0.8, 0.1, 0.1], 0.5, [0.1, 0.8, 0.8]),
+        ([0.8, 0.1, 0.1], -0.2, [0.66, 0.1, 0.8]),
+        ([0.3, 0.3, 0.3], 0.5, [0.3, 0.3, 0.3]),
+    ] {
+        let found = turn_hue(colour, turn);
+        assert!(found.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{colour:?}: {found:?}");
+    }
+    // Drawn after the others, so that what they draw stays.
+    let (data, both) = (sample(1), Augmentation { hue: 0.5, ..everything() });
+    let turned: Vec<Vec<f32>> = (0..8).map(|visit| changed(&data, both.clone(), visit, &[0])).collect();
+    let others: Vec<Vec<f32>> = (0..8).map(|visit| changed(&data, everything(), visit, &[0])).collect();
+    assert!(turned.iter().zip(&others).all(|(turned, other)| turned != other));
+    let largest = |numbers: &[f32], pixel: usize| numbers[pixel].max(numbers[64 + pixel]).max(numbers[128 + pixel]);
+    for (turned, other) in turned.iter().zip(&others) {
+        assert!((0..64).all(|pixel| (largest(turned, pixel) - largest(other, pixel)).abs() < 1e-6));
+    }
+}
+
+#[test]
 fn contrast_is_about_the_pictures_mean() {
     let mut data = sample(1);
     data.inputs = Inputs::pictures(vec![0, 51, 102, 255], 1);
@@ -241,6 +265,8 @@ fn changes_that_cannot_be_made_are_refused() {
     refused(&pictures, Augmentation { crop_padding: 8, ..none() }, "crop_padding = 8");
     let grey = Dataset { inputs: Inputs::pictures(vec![0; 384], 1), sample_shape: vec![1, 8, 24], ..pictures.clone() };
     refused(&grey, Augmentation { saturation: 0.1, ..none() }, "saturation");
+    refused(&grey, Augmentation { hue: 0.1, ..none() }, "hue");
+    refused(&sample(1), Augmentation { hue: 0.6, ..none() }, "0.5");
     let numbers = Dataset { inputs: Inputs::F32(vec![0.0; 384]), ..pictures.clone() };
     refused(&numbers, Augmentation { brightness: 0.1, ..none() }, "bytes");
     let flat = Dataset { sample_shape: vec![192], ..numbers };
