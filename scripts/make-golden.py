@@ -11,7 +11,9 @@ bytes for its name than for its numbers:
 
 A case's "terms" are the lengths of the longest sums behind each reference (1: none), its "magnitudes" the largest
 sum of the absolute values of those terms: what a bound on rounding errors is made of.
-The same versions give the same bytes; the versions are in the files' metadata.
+The same versions on the same kind of processor give the same bytes (but for the order of the metadata); the versions
+are in the files' metadata. On another kind PyTorch takes other code for exp, tanh, products and convolutions, whose last
+bits differ (seen between an AMD EPYC and an Intel Xeon, both with AVX-512).
 """
 
 import itertools
@@ -726,7 +728,7 @@ def resample(family):
     extents = [((2, 3, 4), [8]), ((1, 2, 7), [3]), ((2, 1, 5), [5]), ((1, 2, 1), [4]), ((1, 2, 6), [1]),
                ((2, 2, 3, 4), [6, 8]), ((1, 2, 5, 4), [3, 9]), ((1, 1, 4, 3), [2, 3]), ((2, 1, 1, 5), [4, 2])]
     factors = [((1, 2, 5), [2.0]), ((1, 2, 9), [0.5]), ((2, 2, 3, 4), [2.0, 2.0]), ((1, 2, 6, 5), [1.5, 0.75]),
-               ((1, 1, 7, 4), [1.3, 3.0])]
+               ((1, 1, 7, 4), [1.3, 3.0]), ((1, 1, 10, 3), [1.05, 2.0]), ((1, 1, 4, 10), [0.5, 1.05])]
     for mode, corners in (("nearest", False), ("linear", False), ("linear", True)):
         about = {"mode": mode, "corners": corners}
         name = mode + (", corners aligned" if corners else "")

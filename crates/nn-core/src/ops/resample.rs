@@ -208,11 +208,11 @@ fn upsample<const N: usize>(
     }
     // What grows least comes first, so that little is made for the next axis; of equals the inner one.
     axes.sort_by(|a, b| (a.3 as f64 / a.2 as f64).total_cmp(&(b.3 as f64 / b.2 as f64)).then(b.0.cmp(&a.0)));
-    // With as many results as inputs nothing moves, unless a factor a little above 1 stretches them.
+    // With as many results as inputs nothing moves. PyTorch has one exception: a factor a little above 1 stretches
+    // sequences that take the nearest.
     let moves = |rule: &Rule, input: usize, output: usize| match rule {
-        Rule::Nearest { step } | Rule::Linear { step } => input != output || step.above != step.below,
-        Rule::Corners => input != output,
-        Rule::Reversed => true,
+        Rule::Nearest { step } if N == 1 => input != output || step.above != step.below,
+        _ => input != output,
     };
     axes.retain(|(_, rule, input, output)| moves(rule, *input, *output));
     axes.into_iter().try_fold(value, |value, (axis, rule, _, output)| along(value, axis, rule, output))
