@@ -244,10 +244,12 @@ pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], outp
 /// If the lengths do not agree ("internal: …").
 pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
     sizes.check(dx.len(), weight.len(), dy.len());
-    if let (Some(dy), Some(weight), Some(dx)) = (singles(dy), singles(weight), singles_mut(dx))
-        && direct::input_gradient(sizes, dy, weight, dx)
-    {
-        return;
+    let is_done = match (singles(dy), singles(weight), singles_mut(dx)) {
+        (Some(dy), Some(weight), Some(dx)) => direct::input_gradient(sizes, dy, weight, dx),
+        _ => false,
+    };
+    if is_done {
+        return meet_zeros(sizes, weight, dx);
     }
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
@@ -275,8 +277,20 @@ pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight
                 }
             });
         }
-        columns::meet_zeros(sizes, weight, dx);
     });
+    if !sizes.is_pointwise() {
+        meet_zeros(sizes, weight, dx);
+    }
+}
+
+/// Adds to an input's gradient what the weights make of the zeros beside dy: nothing, or NaN.
+fn meet_zeros<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
+    let area = sizes.input_area();
+    for channel in columns::channels_not_finite(sizes, weight) {
+        dx.chunks_exact_mut(sizes.groups * sizes.inputs * area).for_each(|image| {
+            image[channel * area..][..area].fill(T::NAN);
+        });
+    }
 }
 
 /// The gradient of [`convolution`] by its weight, given that by its output.

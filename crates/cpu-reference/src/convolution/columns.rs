@@ -115,15 +115,18 @@ pub(super) fn add<T: Real>(sizes: &Convolution, columns: &[T], block: Block, dx:
     }
 }
 
-/// Adds to a group of channels of an input's gradient what its weights make of the zeros beside dy.
-pub(super) fn meet_zeros<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
-    let taps = sizes.kernel[0] * sizes.kernel[1];
-    for (channel, dx) in dx.chunks_exact_mut(sizes.input_area()).enumerate() {
-        let of_channel = weight.chunks_exact(sizes.depth()).flat_map(|output| &output[channel * taps..][..taps]);
-        // 0, or NaN if a weight is not finite.
-        let sum = of_channel.fold(T::ZERO, |sum, weight| sum + *weight * T::ZERO);
-        if sum.is_nan() {
-            dx.fill(sum);
-        }
+/// The channels of the input, counted over all groups, with a weight that isn't finite: the zeros beside dy make NaN of it.
+pub(super) fn channels_not_finite<T: Real>(sizes: &Convolution, weight: &[T]) -> Vec<usize> {
+    let breaks = |weight: &T| (*weight * T::ZERO).is_nan();
+    // Counted, so that the compiler makes vectors of it.
+    if weight.chunks(1 << 10).all(|weights| weights.iter().filter(|weight| breaks(weight)).count() == 0) {
+        return Vec::new();
     }
+    let taps = sizes.kernel[0] * sizes.kernel[1];
+    let broken = |channel: &usize| {
+        let (group, channel) = (channel / sizes.inputs, channel % sizes.inputs);
+        let weights = &weight[group * sizes.outputs * sizes.depth()..][..sizes.outputs * sizes.depth()];
+        weights.chunks_exact(sizes.depth()).any(|output| output[channel * taps..][..taps].iter().any(breaks))
+    };
+    (0..sizes.groups * sizes.inputs).filter(broken).collect()
 }

@@ -5,18 +5,19 @@
 use rayon::prelude::*;
 
 use super::vector::{Products, lanes};
-use super::{Convolution, Share, columns, pad, padded, surround, with_panels, with_scratch};
+use super::{Convolution, Share, pad, padded, surround, with_panels, with_scratch};
 
-/// Below these it is left to the matrix product: places of all images and of one, which an arrangement of the weights or
-/// of the output's gradient must be worth, and products for each element.
-const LEAST_PLACES: [usize; 2] = [1024, 64];
+/// Places of all images that an arrangement of the weights, or of the output's gradient, must be worth; fewer are left to
+/// the matrix product. For the gradient by the input, whose columns would have to be added up, it is worth it sooner.
+const LEAST_PLACES: usize = 512;
+const LEAST_PLACES_OF_INPUT: usize = 128;
+/// Fewer products for each element are left to the matrix product.
 const LEAST_DEPTH: usize = 16;
 
 /// The channels that lie side by side, if this machine and these sizes suit.
-fn suits(sizes: &Convolution, channels: usize, depth: usize) -> Option<usize> {
+fn suits(sizes: &Convolution, channels: usize, depth: usize, least_places: usize) -> Option<usize> {
     let lanes = lanes()?;
-    let area = sizes.output_area();
-    let places = [sizes.batch * area, area].iter().zip(LEAST_PLACES).all(|(count, least)| *count >= least);
+    let places = sizes.batch * sizes.output_area() >= least_places;
     let small = [sizes.inputs, sizes.outputs].iter().all(|channels| {
         let [height, width] = [0, 1].map(|axis| 2 * sizes.input[axis].max(padded(sizes)[axis]) + sizes.kernel[axis]);
         (height * width).saturating_mul(*channels) < u32::MAX as usize
@@ -105,7 +106,7 @@ fn each_block<'a>(
 
 /// The convolution, if it suits.
 pub(super) fn forward(sizes: &Convolution, input: &[f32], weight: &[f32], output: &mut [f32]) -> bool {
-    let Some(lanes) = suits(sizes, sizes.outputs, sizes.depth()) else { return false };
+    let Some(lanes) = suits(sizes, sizes.outputs, sizes.depth(), LEAST_PLACES) else { return false };
     let (area, depth) = (sizes.output_area(), sizes.depth());
     let offsets = Offsets::of(sizes);
     let all: Vec<u32> = (0..area as u32).collect();
@@ -201,7 +202,7 @@ pub(super) fn input_gradient(sizes: &Convolution, dy: &[f32], weight: &[f32], dx
     let taps = sizes.kernel[0] * sizes.kernel[1];
     let depth = sizes.outputs * taps;
     let strides = sizes.stride[0] * sizes.stride[1];
-    let Some(lanes) = suits(sizes, sizes.inputs, depth / strides) else { return false };
+    let Some(lanes) = suits(sizes, sizes.inputs, depth / strides, LEAST_PLACES_OF_INPUT) else { return false };
     let (rows, columns) = (classes(sizes, 0), classes(sizes, 1));
     let [(top, height), (left, width)] = [field(&rows), field(&columns)];
     let both = rows.iter().flat_map(|row| columns.iter().map(move |column| [row, column]));
@@ -237,7 +238,6 @@ pub(super) fn input_gradient(sizes: &Convolution, dy: &[f32], weight: &[f32], dx
                     }
                 });
             });
-            columns::meet_zeros(sizes, &weight[index % sizes.groups * group..][..group], dx);
         });
     });
     true
@@ -252,7 +252,7 @@ pub(super) struct WeightGradient {
 impl WeightGradient {
     /// None if the direct way does not suit.
     pub(super) fn of(sizes: &Convolution) -> Option<WeightGradient> {
-        let lanes = suits(sizes, sizes.outputs, sizes.depth())?;
+        let lanes = suits(sizes, sizes.outputs, sizes.depth(), LEAST_PLACES)?;
         Some(WeightGradient { lanes, offsets: Offsets::of(sizes) })
     }
 

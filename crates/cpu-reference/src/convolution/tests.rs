@@ -40,6 +40,12 @@ fn cases() -> Vec<Convolution> {
         all.push(sizes(channels, [58, 61], [4, 4], [3, 5], [[0, 3], [1, 0]], [1, 1]));
         all.push(sizes(channels, [40, 38], [1, 1], [2, 2], [[0, 0]; 2], [1, 1]));
     }
+    // The same with small images of a large batch, down to one place.
+    for input in [[3, 3], [4, 4], [8, 7]] {
+        all.push(sizes([65, 1, 24, 33], input, [3, 3], [1, 1], [[1, 1]; 2], [1, 1]));
+        all.push(sizes([65, 1, 24, 33], input, [3, 3], [2, 2], [[1, 1]; 2], [1, 1]));
+        all.push(sizes([514, 1, 17, 32], input, input, [1, 1], [[0, 0]; 2], [1, 1]));
+    }
     all.push(sizes([1, 1, 20, 35], [33, 34], [5, 5], [1, 1], [[2, 2]; 2], [1, 1]));
     for groups in [[1, 3, 4], [2, 3, 2], [4, 1, 1], [3, 1, 2], [1, 1, 3]] {
         for stride in [[1, 1], [2, 1], [3, 2]] {
