@@ -110,7 +110,7 @@ struct Look {
 
 impl Look {
     fn of(config: &Config, shape: [usize; 3]) -> Look {
-        Look { shape, ink: matches!(config.data.kind.as_str(), "digits" | "mnist") }
+        Look { shape, ink: config.data.kind.is_ink() }
     }
 
     /// A picture of `[channels, height, width]` bytes.

@@ -64,7 +64,7 @@ fn inputs(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
             Ok(all)
         });
     }
-    if config.data.kind == "text-table" {
+    if config.data.kind == config::DataKind::TextTable {
         return Ok(bag_of_words(&arguments.join(" "), width));
     }
     let words = arguments.iter().flat_map(|text| text.split(|c: char| c == ',' || c.is_whitespace()));

@@ -3,7 +3,7 @@
 use super::log::{Log, STOP, evaluation_fields, number};
 use super::progress::Progress;
 use super::{DeviceArgument, device_name, open_device, pictures, print, with_commas};
-use crate::config::{self, Architecture, Config, LoadedData, PRESETS};
+use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
 use crate::error::Error;
 use crate::report::{self, RunReport};
 use crate::run_folder::{Place, RunFolder};
@@ -166,19 +166,19 @@ pub(super) fn named(target: &str) -> Result<(Config, String), Error> {
 
 fn replace_data(config: &mut Config, path: &Path) -> Result<(), Error> {
     let data = &mut config.data;
-    match data.kind.as_str() {
-        "csv" | "text-table" | "mnist" | "fashion-mnist" | "cifar10" | "images" => {}
-        "digits" if !matches!(config.model.architecture, Architecture::Mlp(_)) => {
-            (data.kind, data.validation) = ("mnist".into(), Some(0.0));
+    match data.kind {
+        kind if kind.has_path() => {}
+        DataKind::Digits if !matches!(config.model.architecture, Architecture::Mlp(_)) => {
+            (data.kind, data.validation) = (DataKind::Mnist, Some(0.0));
         }
-        "shapes" => {
-            data.kind = "cifar10".into();
+        DataKind::Shapes => {
+            data.kind = DataKind::Cifar10;
             // These have a part for testing.
             (data.samples, data.size, data.validation) = (None, None, Some(0.0));
         }
-        "topics" => {
+        DataKind::Topics => {
             let (batch_size, validation, seed) = (data.batch_size, data.validation, data.seed);
-            *data = config::Data { kind: "text-table".into(), batch_size, validation, seed, ..Default::default() };
+            *data = config::Data { kind: DataKind::TextTable, batch_size, validation, seed, ..Default::default() };
             if config.optimizer.kind == "sgd" {
                 // A bag of words is several times longer than a mean of word vectors, and gradients grow with it.
                 config.optimizer.lr = config.optimizer.lr.map(|lr| lr / 20.0);
@@ -186,9 +186,10 @@ fn replace_data(config: &mut Config, path: &Path) -> Result<(), Error> {
         }
         kind => {
             return Err(Error::usage(format!(
-                "--data {}: the data {kind:?} cannot be replaced by one file; for a table of numbers write a config with \
+                "--data {}: the data {:?} cannot be replaced by one file; for a table of numbers write a config with \
                  data.kind = \"csv\", for arrays one with \"arrays\"",
-                path.display()
+                path.display(),
+                kind.name()
             )));
         }
     }

@@ -1,7 +1,7 @@
 //! From configurations to data sets.
 
 use super::pictures::{self, Parts};
-use super::{Config, Data};
+use super::{Config, Data, DataKind};
 use crate::error::Error;
 use nn_data::arrays::read_arrays;
 use nn_data::csv_table::read_csv;
@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 const BAG_DIMENSIONS: usize = 1000;
 /// More names than this are not written to a config.
 const NAMED_CLASSES: usize = 1000;
-/// Fewer rows than this are not split unless the config says so.
-const ROWS_TO_SPLIT: usize = 10;
 
 /// Data sets, ready to be trained on and evaluated.
 #[derive(Debug)]
@@ -58,12 +56,8 @@ impl LoadedData {
 /// What is wrong with the files, with path and place; settings that contradict the data.
 pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<LoadedData, Error> {
     let Parts { all, validation, test } = load(data, outputs, model)?;
-    let default = match data.kind.as_str() {
-        "csv" | "text-table" if all.rows() >= ROWS_TO_SPLIT => 0.1,
-        "digits" | "topics" | "shapes" | "shape-maps" => 0.2,
-        "images" if validation.is_none() && test.is_none() => 0.2,
-        _ => 0.0,
-    };
+    let whole = validation.is_none() && test.is_none();
+    let default = if whole { data.kind.default_validation(all.rows()) } else { 0.0 };
     let fraction = data.validation.unwrap_or(default);
     if !(0.0..1.0).contains(&fraction) {
         return Err(Error::usage(format!("data.validation = {fraction} must be 0 or more and below 1")));
@@ -80,11 +74,11 @@ pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Mo
             (training, Some(held_out))
         }
     };
-    if data.kind != "xor" {
+    if data.kind != DataKind::Xor {
         (data.validation, data.seed) = (Some(fraction), Some(seed));
     }
     data.order.get_or_insert_with(|| "shuffled".into());
-    data.batch_size.get_or_insert(if data.kind == "xor" { 4 } else { 32 });
+    data.batch_size.get_or_insert(if data.kind == DataKind::Xor { 4 } else { 32 });
     let names = training.targets.names();
     if data.classes.is_none() && !names.is_empty() && names.len() <= NAMED_CLASSES {
         data.classes = Some(names.to_vec());
@@ -113,20 +107,18 @@ fn fit(set: &mut Dataset, model: &dyn Model) -> Result<(), Error> {
 pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, Error> {
     let mut data = config.data.clone();
     let replaced = matches!(files, [path] if pictures::replace_by_folder(&mut data, path));
-    match (data.kind.as_str(), files) {
-        ("arrays", [inputs, targets]) => {
+    match (data.kind, files) {
+        (DataKind::Arrays, [inputs, targets]) => {
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
-        ("arrays", _) => return Err(Error::usage("--data needs two files here: inputs.npy targets.npy")),
+        (DataKind::Arrays, _) => return Err(Error::usage("--data needs two files here: inputs.npy targets.npy")),
         _ if replaced => {}
-        ("csv" | "text-table" | "images" | "mnist" | "fashion-mnist" | "cifar10", [path]) => {
-            data.path = Some(path.clone())
-        }
-        ("csv" | "text-table", _) => return Err(Error::usage("--data needs one file here")),
+        (kind, [path]) if kind.has_path() => data.path = Some(path.clone()),
+        (DataKind::Csv | DataKind::TextTable, _) => return Err(Error::usage("--data needs one file here")),
         // Whatever a model was trained on, arrays of its shape can be given.
         (_, [inputs, targets]) => {
             let classes = data.classes.take();
-            data = Data { kind: "arrays".into(), classes, ..Data::default() };
+            data = Data { kind: DataKind::Arrays, classes, ..Data::default() };
             (data.inputs, data.targets) = (Some(inputs.clone()), Some(targets.clone()));
         }
         (kind, _) => {
@@ -135,8 +127,10 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
             } else {
                 ""
             };
-            let message =
-                format!("the data {kind:?} has no file; --data needs two files: inputs.npy targets.npy{folder}");
+            let message = format!(
+                "the data {:?} has no file; --data needs two files: inputs.npy targets.npy{folder}",
+                kind.name()
+            );
             return Err(Error::usage(message));
         }
     }
@@ -156,20 +150,21 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
     if let Some(parts) = pictures::load(data, model)? {
         return Ok(parts);
     }
-    let missing = |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind));
+    let missing =
+        |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind.name()));
     let needed = |key: &str, path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(key));
-    let set = match data.kind.as_str() {
-        "arrays" => {
+    let set = match data.kind {
+        DataKind::Arrays => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             name_numbered(read_arrays(&inputs, &targets)?, data.classes.as_deref(), outputs, &targets)?
         }
-        "csv" => {
+        DataKind::Csv => {
             let path = needed("path", &data.path)?;
             let set = read_csv(&path, data.target.as_deref())?;
             name_numbered(set, data.classes.as_deref(), outputs, &path)?
         }
-        "xor" => xor(),
-        "topics" => {
+        DataKind::Xor => xor(),
+        DataKind::Topics => {
             let default = TopicsOptions::default();
             let options = TopicsOptions {
                 samples: *data.samples.get_or_insert(default.samples),
@@ -179,7 +174,7 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
             };
             topics(options, data.seed.unwrap_or(0))?
         }
-        "text-table" => {
+        DataKind::TextTable => {
             let table = TextTable::read(&needed("path", &data.path)?)?;
             let dimensions = *data.dimensions.get_or_insert(BAG_DIMENSIONS);
             match &data.classes {
@@ -187,7 +182,7 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
                 None => table.dataset(dimensions)?,
             }
         }
-        other => return Err(Error::usage(format!("unknown data.kind = {other:?}"))),
+        kind => return Err(Error::run(format!("internal: nothing reads data of kind {:?}", kind.name()))),
     };
     Ok(Parts::one(set))
 }

@@ -1,5 +1,6 @@
 //! The keys and kinds that a config file may have, and the nearest known one for those it may not.
 
+use super::kinds::DATA_KINDS;
 use toml::{Table, Value};
 
 /// Names, each with what belongs to it.
@@ -30,8 +31,11 @@ const SECTIONS: Named<&[&str]> = &[
     ("output", &["dir", "name"]),
 ];
 
+/// Keys in groups.
+type Keys = &'static [&'static [&'static str]];
+
 /// Per section: the kinds, and the keys of each on top of the section's own.
-const KINDS: Named<Named<&[&str]>> = &[
+const KINDS: Named<Named<Keys>> = &[
     (
         "model",
         &[
@@ -47,123 +51,7 @@ const KINDS: Named<Named<&[&str]>> = &[
             ("ddpm", &[]),
         ],
     ),
-    (
-        "data",
-        &[
-            ("arrays", &["inputs", "targets", "batch_size", "order", "validation", "seed", "classes"]),
-            ("csv", &["path", "target", "batch_size", "order", "validation", "seed", "classes"]),
-            ("digits", &["batch_size", "order", "validation", "seed", "classes", "noise", "augment"]),
-            (
-                "mnist",
-                &[
-                    "path",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "noise",
-                    "augment",
-                ],
-            ),
-            (
-                "fashion-mnist",
-                &[
-                    "path",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "noise",
-                    "augment",
-                ],
-            ),
-            (
-                "cifar10",
-                &[
-                    "path",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "noise",
-                    "augment",
-                ],
-            ),
-            (
-                "images",
-                &[
-                    "path",
-                    "size",
-                    "channels",
-                    "fit",
-                    "upscale",
-                    "skip_broken",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "noise",
-                    "augment",
-                ],
-            ),
-            (
-                "shapes",
-                &[
-                    "samples",
-                    "size",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "noise",
-                    "augment",
-                ],
-            ),
-            (
-                "shape-maps",
-                &[
-                    "samples",
-                    "size",
-                    "channels",
-                    "batch_size",
-                    "order",
-                    "validation",
-                    "seed",
-                    "classes",
-                    "normalise",
-                    "mean",
-                    "std",
-                    "augment",
-                ],
-            ),
-            ("xor", &["batch_size", "order", "classes"]),
-            (
-                "topics",
-                &["samples", "dimensions", "topics", "words", "batch_size", "order", "validation", "seed", "classes"],
-            ),
-            ("text-table", &["path", "dimensions", "batch_size", "order", "validation", "seed", "classes"]),
-        ],
-    ),
+    ("data", DATA_KINDS),
     (
         "loss",
         &[
@@ -173,16 +61,16 @@ const KINDS: Named<Named<&[&str]>> = &[
             ("mse", &[]),
             ("mse_one_hot", &[]),
             ("l1", &[]),
-            ("huber", &["delta"]),
+            ("huber", &[&["delta"]]),
         ],
     ),
     (
         "optimizer",
         &[
-            ("sgd", &["momentum", "nesterov"]),
-            ("adam", &["betas", "eps"]),
-            ("adamw", &["betas", "eps"]),
-            ("rmsprop", &["alpha", "eps", "momentum"]),
+            ("sgd", &[&["momentum", "nesterov"]]),
+            ("adam", &[&["betas", "eps"]]),
+            ("adamw", &[&["betas", "eps"]]),
+            ("rmsprop", &[&["alpha", "eps", "momentum"]]),
         ],
     ),
     ("schedule", &[("constant", &[]), ("linear", &[]), ("cosine", &[])]),
@@ -239,10 +127,10 @@ pub(super) fn check(config: &Table) -> Result<(), String> {
             return Err(format!("{section} must be a section: write [{section}] on a line of its own, its keys below"));
         };
         let kind = kind_of(section, content)?;
-        let of_kind = of(KINDS, section).and_then(|kinds| of(kinds, kind?)).unwrap_or_default();
+        let of_kind = of(KINDS, section).and_then(|kinds| of(kinds, kind?)).unwrap_or_default().concat();
         for key in content.keys() {
             if !own.contains(&key.as_str()) && !of_kind.contains(&key.as_str()) {
-                return Err(unknown_key(section, key, kind, own.iter().chain(of_kind).copied()));
+                return Err(unknown_key(section, key, kind, own.iter().chain(&of_kind).copied()));
             }
         }
         if let (Some(Value::Table(model)), "model", Some(kind)) = (content.get("config"), section.as_str(), kind) {
@@ -294,7 +182,8 @@ fn kind_of<'a>(section: &str, content: &'a Table) -> Result<Option<&'a str>, Str
 fn homes_of(key: &str) -> Vec<&'static str> {
     let knows = |(section, own): &&(&str, &[&str])| {
         let kinds = of(KINDS, section).unwrap_or_default();
-        key != "kind" && (own.contains(&key) || kinds.iter().any(|(_, keys)| keys.contains(&key)))
+        key != "kind"
+            && (own.contains(&key) || kinds.iter().any(|(_, keys)| keys.iter().any(|keys| keys.contains(&key))))
     };
     SECTIONS.iter().filter(knows).map(|(section, _)| *section).collect()
 }

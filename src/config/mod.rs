@@ -4,6 +4,7 @@ mod architecture;
 mod complete;
 mod data;
 mod keys;
+mod kinds;
 mod parse;
 mod pictures;
 mod presets;
@@ -12,6 +13,7 @@ mod settings;
 pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
+pub(crate) use kinds::DataKind;
 pub(crate) use parse::read;
 pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
@@ -48,11 +50,11 @@ pub(crate) struct Model {
     pub(crate) architecture: Architecture,
 }
 
-/// `[data]`. Which keys a kind takes is in `keys.rs`.
+/// `[data]`. Which keys a kind takes is in `kinds.rs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Data {
-    pub(crate) kind: String,
+    pub(crate) kind: DataKind,
     /// `csv`, `text-table`: the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,

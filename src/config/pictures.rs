@@ -1,6 +1,6 @@
 //! Pictures as data: reading them, scaling, noise, and random changes.
 
-use super::{Augment, Config, Data, LoadedData, Size};
+use super::{Augment, Config, Data, DataKind, LoadedData, Size};
 use crate::error::Error;
 use nn_data::digits::digits;
 use nn_data::fetch::Published;
@@ -30,17 +30,17 @@ impl Parts {
 /// # Errors
 /// What is wrong with the files, or the settings.
 pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, Error> {
-    let mut parts = match data.kind.as_str() {
-        "digits" => {
+    let mut parts = match data.kind {
+        DataKind::Digits => {
             let mut all = digits()?;
             all.sample_shape.insert(0, 1);
             Parts::one(all)
         }
-        "mnist" => published(data, Published::Mnist)?,
-        "fashion-mnist" => published(data, Published::FashionMnist)?,
-        "cifar10" => published(data, Published::Cifar10)?,
-        "images" => images(data)?,
-        "shapes" => {
+        DataKind::Mnist => published(data, Published::Mnist)?,
+        DataKind::FashionMnist => published(data, Published::FashionMnist)?,
+        DataKind::Cifar10 => published(data, Published::Cifar10)?,
+        DataKind::Images => images(data)?,
+        DataKind::Shapes => {
             let default = ShapesOptions::default();
             let options = ShapesOptions {
                 samples: *data.samples.get_or_insert(default.samples),
@@ -48,7 +48,7 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
             };
             Parts::one(shapes(options, data.seed.unwrap_or(0))?)
         }
-        "shape-maps" => {
+        DataKind::ShapeMaps => {
             let default = ShapeMapsOptions::default();
             let options = ShapeMapsOptions {
                 samples: *data.samples.get_or_insert(default.samples),
@@ -57,7 +57,7 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
             };
             Parts::one(shape_maps(options, data.seed.unwrap_or(0))?)
         }
-        _ => return Ok(None),
+        DataKind::Arrays | DataKind::Csv | DataKind::Xor | DataKind::Topics | DataKind::TextTable => return Ok(None),
     };
     if model.restores_pictures() {
         for set in [Some(&mut parts.all), parts.validation.as_mut(), parts.test.as_mut()].into_iter().flatten() {
@@ -108,18 +108,19 @@ fn side(size: &Size) -> Result<usize, Error> {
 /// If the model takes no pictures, or the file is none.
 pub(crate) fn read_picture(config: &Config, path: &Path) -> Result<Vec<f32>, Error> {
     let data = &config.data;
-    let shape = match (config.sample_shape()[..].try_into(), data.kind.as_str()) {
+    let shape = match (config.sample_shape()[..].try_into(), data.kind) {
         (Ok(shape), _) => shape,
         // Rows of numbers to the model, but known to be pictures.
-        (Err(_), "digits") => [1, 8, 8],
+        (Err(_), DataKind::Digits) => [1, 8, 8],
         (Err(_), kind) => {
+            let kind = kind.name();
             let message = format!("the model was trained on data of kind {kind:?} and takes no pictures; give numbers");
             return Err(Error::usage(message));
         }
     };
     let [channels, height, width]: [usize; 3] = shape;
-    let options = match data.kind.as_str() {
-        "images" => picture_options(data)?,
+    let options = match data.kind {
+        DataKind::Images => picture_options(data)?,
         _ => PictureOptions { fit: Fit::Stretch, upscale: true, ..PictureOptions::new(channels, height, width) },
     };
     let mean = data.mean.clone().unwrap_or_else(|| vec![0.0; channels]);
@@ -194,11 +195,11 @@ pub(super) fn replace_by_folder(data: &mut Data, folder: &Path) -> bool {
     let (Some(names), Ok(entries)) = (&data.classes, std::fs::read_dir(folder)) else { return false };
     let folders = entries.flatten().filter(|entry| entry.path().is_dir());
     let found: Vec<String> = folders.filter_map(|folder| folder.file_name().into_string().ok()).collect();
-    if data.kind == "images" || found.is_empty() || !found.iter().all(|name| names.contains(name)) {
+    if data.kind == DataKind::Images || found.is_empty() || !found.iter().all(|name| names.contains(name)) {
         return false;
     }
     *data = Data {
-        kind: "images".into(),
+        kind: DataKind::Images,
         path: Some(folder.to_path_buf()),
         channels: Some(channels),
         size: Some(Size::HeightWidth([height, width])),

@@ -1,6 +1,6 @@
 //! The presets: configurations that come with the program.
 
-use super::{Architecture, Augment, Config, Data, Loss, Mlp, Model, Optimizer, Output, Train};
+use super::{Architecture, Augment, Config, Data, DataKind, Loss, Mlp, Model, Optimizer, Output, Train};
 use nn_models::{Autoencoder, Cnn, Ddpm, ResNet, Stem, Unet, Vae};
 
 /// Names of the presets and what they do.
@@ -62,7 +62,7 @@ fn with(architecture: Architecture, data: Data, loss: &str, optimizer: Optimizer
 
 /// The second sigmoid, that of the output, is part of the loss.
 fn xor(hidden: usize) -> Config {
-    let data = Data { kind: "xor".into(), batch_size: Some(4), ..Data::default() };
+    let data = Data { kind: DataKind::Xor, batch_size: Some(4), ..Data::default() };
     let train = Train { epochs: Some(1000), eval_every: Some(100), ..Train::default() };
     // Sigmoids of small weights are all but linear, and a linear model of exclusive or learns nothing at first.
     let model = Mlp { init: "xavier_normal".into(), gain: 4.0, ..mlp(&[2, hidden, 1], "sigmoid") };
@@ -71,7 +71,7 @@ fn xor(hidden: usize) -> Config {
 
 fn digits() -> Config {
     let data =
-        Data { kind: "digits".into(), batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
+        Data { kind: DataKind::Digits, batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
     let train = Train { epochs: Some(40), ..Train::default() };
     // So few pictures are soon known by heart: without dropout about 1 % fewer of the others are right.
     let model = Mlp { dropout: 0.4, ..mlp(&[64, 160, 80, 10], "relu") };
@@ -84,16 +84,16 @@ fn digits() -> Config {
 
 fn text(loss: &str, optimizer: Optimizer, epochs: u32) -> Config {
     let data =
-        Data { kind: "topics".into(), batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
+        Data { kind: DataKind::Topics, batch_size: Some(64), validation: Some(0.2), seed: Some(0), ..Data::default() };
     let train = Train { epochs: Some(epochs), ..Train::default() };
     // The first and the last size follow the data, which may be a file.
     with(Architecture::Mlp(mlp(&[0, 100, 50, 0], "relu")), data, loss, optimizer, train)
 }
 
 /// Pictures of so many pixels on each side, held out by a fixed seed.
-fn pictures(kind: &str, batch_size: usize) -> Data {
+fn pictures(kind: DataKind, batch_size: usize) -> Data {
     let (batch_size, validation, seed) = (Some(batch_size), Some(0.2), Some(0));
-    Data { kind: kind.into(), batch_size, validation, seed, ..Data::default() }
+    Data { kind, batch_size, validation, seed, ..Data::default() }
 }
 
 fn cosine(config: Config) -> Config {
@@ -102,7 +102,7 @@ fn cosine(config: Config) -> Config {
 
 fn digits_cnn() -> Config {
     let augment = Augment { rotation: 8.0, zoom: 0.1, crop_padding: 1, ..Augment::default() };
-    let data = Data { augment: Some(augment), ..pictures("digits", 64) };
+    let data = Data { augment: Some(augment), ..pictures(DataKind::Digits, 64) };
     let model = Cnn { convolutions: 2, batch_norm: true, dropout: 0.3, ..Cnn::default() };
     let train = Train { epochs: Some(30), ..Train::default() };
     cosine(with(Architecture::Cnn(model), data, "cross_entropy", adam(2e-3), train))
@@ -110,7 +110,7 @@ fn digits_cnn() -> Config {
 
 fn resnet_cifar() -> Config {
     let augment = Augment { flip: true, crop_padding: 4, ..Augment::default() };
-    let data = Data { augment: Some(augment), normalise: Some(true), ..pictures("shapes", 64) };
+    let data = Data { augment: Some(augment), normalise: Some(true), ..pictures(DataKind::Shapes, 64) };
     let model = ResNet {
         layers: vec![1, 1, 1],
         width: 16,
@@ -132,25 +132,25 @@ fn resnet_cifar() -> Config {
 }
 
 fn unet_shapes() -> Config {
-    let data = pictures("shape-maps", 32);
+    let data = pictures(DataKind::ShapeMaps, 32);
     let train = Train { epochs: Some(12), ..Train::default() };
     cosine(with(Architecture::Unet(Unet::default()), data, "cross_entropy", adam(3e-3), train))
 }
 
 fn denoise() -> Config {
-    let data = Data { noise: Some(0.4), ..pictures("digits", 64) };
+    let data = Data { noise: Some(0.4), ..pictures(DataKind::Digits, 64) };
     let train = Train { epochs: Some(40), ..Train::default() };
     cosine(with(Architecture::Autoencoder(Autoencoder::default()), data, "mse", adam(3e-3), train))
 }
 
 fn vae_digits() -> Config {
-    let data = pictures("digits", 64);
+    let data = pictures(DataKind::Digits, 64);
     let train = Train { epochs: Some(80), ..Train::default() };
     cosine(with(Architecture::Vae(Vae::default()), data, "own", adam(2e-3), train))
 }
 
 fn ddpm_digits() -> Config {
-    let data = pictures("digits", 64);
+    let data = pictures(DataKind::Digits, 64);
     let train = Train { epochs: Some(150), clip_norm: Some(1.0), ..Train::default() };
     cosine(with(Architecture::Ddpm(Ddpm::default()), data, "own", adam(2e-3), train))
 }
