@@ -1,10 +1,22 @@
 //! The program as a user meets it: good and bad input, exit statuses, and what is left on the disk.
 
 mod common;
+#[path = "program/files.rs"]
+mod files;
 mod program;
 
 use program::{Folder, Outcome, wgrad};
 use serde_json::Value;
+
+impl Folder {
+    fn remove(&self, name: &str) {
+        std::fs::remove_file(self.path().join(name)).unwrap();
+    }
+
+    fn is_empty(&self) -> bool {
+        std::fs::read_dir(self.path()).unwrap().next().is_none()
+    }
+}
 
 /// Runs the program in the folder with variables set.
 fn with_variables(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {

@@ -1,5 +1,7 @@
 //! Pictures through the program: folders of them, what the report shows, and what a model draws.
 
+#[path = "program/files.rs"]
+mod files;
 mod program;
 
 use program::{Folder, wgrad};

@@ -32,7 +32,7 @@ fn every_operator_has_a_case() {
     for name in nn_core::ops::names() {
         assert!(
             named.contains(name) || INDIRECT.iter().any(|(known, _)| *known == name),
-            "{name} has no case: add one to scripts/make-golden.py"
+            "{name} has no case: add one to scripts/golden/"
         );
     }
     let indirect = [

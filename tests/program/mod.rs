@@ -1,6 +1,4 @@
-//! Running the built program in a folder of its own. Each test file uses a part of it.
-
-#![allow(dead_code)]
+//! Running the built program in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,43 +61,4 @@ pub(crate) fn outcome(mut command: Command) -> Outcome {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Outcome { code: output.status.code(), output: text(output.stdout), errors: text(output.stderr) }
-}
-
-impl Outcome {
-    /// Checks that it ended with this status and an error that has these words, and printed no result.
-    #[track_caller]
-    pub(crate) fn fails(self, code: i32, words: &str) {
-        let Outcome { code: found, output, errors } = self;
-        assert_eq!(found, Some(code), "{output}\n{errors}");
-        assert!(errors.contains("error: ") && errors.contains(words), "{words:?} is not in: {errors}");
-        assert!(!errors.contains("panicked") && output.is_empty(), "{errors}\n{output}");
-    }
-}
-
-impl Folder {
-    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-
-    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path().join(name)).unwrap()
-    }
-
-    pub(crate) fn read(&self, name: &str) -> String {
-        String::from_utf8(self.bytes(name)).unwrap()
-    }
-
-    pub(crate) fn remove(&self, name: &str) {
-        std::fs::remove_file(self.path().join(name)).unwrap();
-    }
-
-    pub(crate) fn exists(&self, name: &str) -> bool {
-        self.path().join(name).exists()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        std::fs::read_dir(self.path()).unwrap().next().is_none()
-    }
 }
