@@ -14,7 +14,8 @@ pub(super) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Other data than the run's held-out part: a file as the run's own, or inputs.npy targets.npy
+    /// Other data than the run's held-out part: a file as the run's own, for models of pictures a folder with a
+    /// sub-folder for each class, or inputs.npy targets.npy
     #[arg(long, value_name = "PATH", num_args = 1..=2)]
     data: Vec<PathBuf>,
     /// Print one JSON document

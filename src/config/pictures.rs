@@ -165,7 +165,7 @@ fn images(data: &mut Data) -> Result<Parts, Error> {
         eprintln!("{} broken pictures are left out: {}{more}", found.broken.len(), names.join(", "));
     }
     if found.ignored > 0 {
-        eprintln!("{} files that are no pictures of a class are passed over", found.ignored);
+        eprintln!("passed over, as they are no pictures of a class: {} files", found.ignored);
     }
     Ok(Parts { validation: found.validation, test: found.test, ..Parts::one(found.training) })
 }
