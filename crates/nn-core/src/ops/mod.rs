@@ -14,6 +14,7 @@ mod normalise_bounds;
 mod normalise_samples;
 mod normalised;
 mod operands;
+mod parts;
 mod pool;
 mod random;
 mod reduce;

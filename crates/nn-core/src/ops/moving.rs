@@ -1,15 +1,8 @@
 //! Elements moved to other places: roll, tile, pixel shuffle. All compositions of views, copies and concatenation.
 
 use crate::graph::Value;
-use crate::ops::support::check_axes;
+use crate::ops::support::{check_axes, refused};
 use crate::tensor::Shape;
-
-/// Notes a mistake of the caller.
-#[track_caller]
-fn refused(value: Value, what: &str, message: String) -> Value {
-    value.recorder().fail(what, message);
-    value
-}
 
 /// The sizes of all images as one batch `[batch, channels, height, width]`, if there are images.
 fn images(shape: &Shape) -> Result<[usize; 4], String> {

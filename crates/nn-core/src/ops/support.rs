@@ -1,7 +1,7 @@
 //! Small things that operators share.
 
 use crate::Error;
-use crate::graph::word;
+use crate::graph::{Value, word};
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use cpu_reference::Strided;
 
@@ -54,4 +54,11 @@ pub(super) fn check_axes(axes: &[usize], shape: &Shape) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The value itself, once a mistake of the caller is noted.
+#[track_caller]
+pub(super) fn refused(value: Value, what: &str, message: String) -> Value {
+    value.recorder().fail(what, message);
+    value
 }
