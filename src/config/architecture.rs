@@ -2,7 +2,7 @@
 
 use super::settings::unknown;
 use nn_core::Value;
-use nn_models::{Autoencoder, Cnn, Ddpm, GoogLeNet, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_models::{Autoencoder, Cnn, Ddpm, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
 use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
@@ -59,6 +59,8 @@ architectures! {
     Autoencoder(Autoencoder),
     Vae(Vae),
     Ddpm(Ddpm),
+    Gpt2(Gpt2),
+    Llama(Llama),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.
@@ -110,7 +112,7 @@ impl Model for Mlp {
             if *last == 0 {
                 *last = match targets {
                     TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
-                    TargetKind::ClassMaps { count, size } => count * size,
+                    TargetKind::ClassMaps { count, size } | TargetKind::Sequences { count, length: size } => count * size,
                     TargetKind::Values { width } => width,
                 };
             }

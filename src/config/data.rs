@@ -1,9 +1,10 @@
 //! From configurations to data sets.
 
+use super::language;
 use super::pictures::{self, Parts};
 use super::{Config, Data, DataKind};
 use crate::error::Error;
-use nn_data::arrays::read_arrays;
+use nn_data::arrays::{read_arrays, read_token_arrays};
 use nn_data::csv_table::read_csv;
 use nn_data::text_table::TextTable;
 use nn_data::topics::{TopicsOptions, topics};
@@ -153,7 +154,14 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
     let missing =
         |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind.name()));
     let needed = |key: &str, path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(key));
+    let vocabulary = model.vocabulary();
     let set = match data.kind {
+        DataKind::Tokens => return language::tokens(data, &needed("path", &data.path)?, vocabulary),
+        DataKind::Arrays if takes_tokens(model) => {
+            let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
+            let set = read_token_arrays(&inputs, &targets, vocabulary)?;
+            name_numbered(set, data.classes.as_deref(), outputs, &targets)?
+        }
         DataKind::Arrays => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             name_numbered(read_arrays(&inputs, &targets)?, data.classes.as_deref(), outputs, &targets)?
@@ -185,6 +193,11 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
         kind => return Err(Error::run(format!("internal: nothing reads data of kind {:?}", kind.name()))),
     };
     Ok(Parts::one(set))
+}
+
+/// Whether the model's samples are token ids.
+fn takes_tokens(model: &dyn Model) -> bool {
+    model.input_dtype() == nn_core::DType::U32
 }
 
 /// Names classes that are only numbers in the file: as the config says, else as many as the model has outputs.

@@ -5,6 +5,7 @@ mod complete;
 mod data;
 mod keys;
 mod kinds;
+mod language;
 mod parse;
 mod pictures;
 mod presets;
@@ -55,7 +56,7 @@ pub(crate) struct Model {
 #[serde(default)]
 pub(crate) struct Data {
     pub(crate) kind: DataKind,
-    /// `csv`, `text-table`: the file.
+    /// `csv`, `text-table`, `tokens`: the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
     /// `arrays`: the `.npy` file of inputs.
@@ -76,6 +77,12 @@ pub(crate) struct Data {
     pub(crate) topics: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<usize>,
+    /// `tokens`: tokens a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<usize>,
+    /// `tokens`: from the beginning of a row of training to that of the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stride: Option<usize>,
     /// Rows of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch_size: Option<usize>,

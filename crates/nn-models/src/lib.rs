@@ -4,6 +4,7 @@
 //! | model | names as |
 //! |---|---|
 //! | [`ResNet`], [`GoogLeNet`], [`Vgg`], [`MobileNetV2`] | torchvision |
+//! | [`Gpt2`], [`Llama`] | Hugging Face's `transformers` |
 //! | [`Cnn`] | `torch.nn.Sequential` |
 //! | [`Unet`], [`Autoencoder`], [`Vae`], [`Ddpm`] | each says its own |
 
@@ -14,6 +15,7 @@ mod ddpm;
 mod googlenet;
 mod mobilenet;
 mod resnet;
+pub mod transformer;
 mod unet;
 mod vgg;
 
@@ -23,6 +25,7 @@ pub use ddpm::Ddpm;
 pub use googlenet::GoogLeNet;
 pub use mobilenet::MobileNetV2;
 pub use resnet::{Block, ResNet, Stem};
+pub use transformer::{Gpt2, LanguageModel, Llama};
 pub use unet::Unet;
 pub use vgg::Vgg;
 
@@ -60,6 +63,16 @@ pub trait Model: Layer {
     /// The number of classes or values that the model gives, if the settings say it.
     fn outputs(&self) -> Option<usize>;
 
+    /// How many token ids the model knows, for models that take such: ids from 0 to below this.
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+
+    /// The model as one that says which token comes next, if it is one.
+    fn language(&self) -> Option<&dyn LanguageModel> {
+        None
+    }
+
     /// Whether it gives pictures back, so that the pictures themselves are its targets.
     fn restores_pictures(&self) -> bool {
         false
@@ -87,6 +100,9 @@ fn fit_classifier(
         TargetKind::Values { width } => width,
         TargetKind::ClassMaps { .. } => {
             return Err(format!("the model gives one class a picture, but the data has {targets}; take a unet"));
+        }
+        TargetKind::Sequences { .. } => {
+            return Err(format!("the model gives one class a picture, but the data has {targets}; take gpt2 or llama"));
         }
     };
     if *num_classes == 0 {

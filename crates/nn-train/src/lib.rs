@@ -29,7 +29,7 @@ pub mod scope;
 pub mod train;
 
 pub use error::Error;
-pub use nn::{Layer, Loss, Sequential};
+pub use nn::{IGNORED, Layer, Loss, Sequential};
 pub use optim::{Decay, Optimizer, Schedule};
 pub use scope::{Declaration, Declarations, Init, Scope, trace_model};
 pub use train::{

@@ -40,6 +40,31 @@ impl<'a> Input<'a> {
     }
 }
 
+macro_rules! from_slices {
+    ($($element:ty => $variant:ident),*) => {
+        $(
+            impl<'a> From<&'a [$element]> for Input<'a> {
+                fn from(values: &'a [$element]) -> Input<'a> {
+                    Input::$variant(values)
+                }
+            }
+
+            impl<'a> From<&'a Vec<$element>> for Input<'a> {
+                fn from(values: &'a Vec<$element>) -> Input<'a> {
+                    Input::$variant(values)
+                }
+            }
+
+            impl<'a, const COUNT: usize> From<&'a [$element; COUNT]> for Input<'a> {
+                fn from(values: &'a [$element; COUNT]) -> Input<'a> {
+                    Input::$variant(values)
+                }
+            }
+        )*
+    };
+}
+from_slices! { f32 => F32, u32 => U32, i32 => I32 }
+
 impl<'a> From<&'a Tensor> for Input<'a> {
     fn from(tensor: &'a Tensor) -> Input<'a> {
         match tensor.kind().dtype {

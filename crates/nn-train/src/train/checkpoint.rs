@@ -30,7 +30,9 @@ impl Trainer {
     }
 
     /// Takes the model's tensors from a safetensors file (F32, F16 or BF16), also from one of
-    /// [`Trainer::save_training`]. Nothing changes on an error.
+    /// [`Trainer::save_training`], under the model's names or those it knows besides ([`Layer::own_name`]). Nothing
+    /// changes on an error.
+    ///
     ///
     /// # Errors
     /// If the model is not built, the file cannot be read or is damaged, or tensors are missing, surplus or of
@@ -40,6 +42,8 @@ impl Trainer {
         if metadata.contains_key(PROGRESS) {
             tensors.retain(|(name, _)| !name.starts_with("optimizer/"));
         }
+        let own = |(name, tensor): (String, Tensor)| Some((self.model.own_name(&name)?, tensor));
+        let tensors = tensors.into_iter().filter_map(own).collect();
         let expected = self.expected(false)?;
         self.take(path.as_ref(), tensors, &expected)
     }

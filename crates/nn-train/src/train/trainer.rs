@@ -333,7 +333,7 @@ impl Trainer {
     /// Records the model and what the purpose needs on top.
     fn trace(&self, s: &mut Scope, sample_shape: &[usize], key: ProgramKey) -> Result<(), nn_core::Error> {
         let sizes: Vec<usize> = std::iter::once(key.rows).chain(sample_shape.iter().copied()).collect();
-        let inputs = s.input("inputs", DType::F32, sizes);
+        let inputs = s.input("inputs", self.model.input_dtype(), sizes);
         let output = match key.purpose {
             Purpose::Prediction => {
                 let output = self.model.forward(s, inputs);
@@ -362,7 +362,9 @@ impl Trainer {
         let targets = match kind {
             TargetKind::Classes { .. } if loss == Loss::BinaryCrossEntropy => s.input("targets", DType::F32, [rows]),
             TargetKind::Classes { .. } => s.input("targets", DType::U32, [rows]),
-            TargetKind::ClassMaps { size, .. } => s.input("targets", DType::U32, [rows, size]),
+            TargetKind::ClassMaps { size, .. } | TargetKind::Sequences { length: size, .. } => {
+                s.input("targets", DType::U32, [rows, size])
+            }
             TargetKind::Probabilities { count: width } | TargetKind::Values { width } => {
                 s.input("targets", DType::F32, [rows, width])
             }

@@ -1,0 +1,182 @@
+//! Transformers, with the settings and tensor names of Hugging Face's `transformers`, and what they share.
+
+mod cache;
+mod gpt2;
+mod llama;
+mod settings;
+mod temporary;
+
+pub use cache::Place;
+pub use gpt2::Gpt2;
+pub use llama::{Llama, Rope};
+
+use nn_core::{DType, Tensor, Value};
+use nn_train::nn::{Dropout, Layer, TargetKind};
+use nn_train::{Init, Scope};
+
+/// A model that says which token comes next.
+pub trait LanguageModel: Layer {
+    /// How many tokens it knows.
+    fn vocabulary(&self) -> usize;
+
+    /// How many tokens it looks at at most.
+    fn context(&self) -> usize;
+
+    /// The logits `(rows, length, vocabulary)` of the token after each of `tokens`, `u32 (rows, length)`.
+    fn logits(&self, s: &mut Scope, tokens: Value, place: Place) -> Value;
+}
+
+/// The activations' names in settings.
+const ACTIVATIONS: [&str; 9] = [
+    "gelu",
+    "gelu_new",
+    "gelu_pytorch_tanh",
+    "gelu_fast",
+    "relu",
+    "silu",
+    "swish",
+    "tanh",
+    "linear",
+];
+
+/// Checks an activation's name.
+///
+/// # Errors
+/// If there is no such activation.
+fn check_activation(key: &str, name: &str) -> Result<(), String> {
+    match ACTIVATIONS.contains(&name) {
+        true => Ok(()),
+        false => {
+            Err(format!("model.config.{key} = {name:?} is not supported; supported: {}", ACTIVATIONS.join(", ")))
+        }
+    }
+}
+
+/// The activation of a checked name.
+fn activate(name: &str, x: Value) -> Value {
+    match name {
+        "gelu" => x.gelu(),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => x.gelu_tanh(),
+        "relu" => x.relu(),
+        "silu" | "swish" => x.silu(),
+        "tanh" => x.tanh(),
+        _ => x,
+    }
+}
+
+/// `x·Wᵀ + b` over the last dimension, with the tensors `<name>.weight [outputs, inputs]` and `<name>.bias`.
+fn project(s: &mut Scope, name: &str, x: Value, outputs: usize, bias: bool, std: f64) -> Value {
+    let inputs = x.shape().last().copied().unwrap_or(1);
+    let layer = nn_train::nn::Linear::new(inputs, outputs).bias(bias);
+    s.scope(name, |s| layer.init(Init::Normal { mean: 0.0, std }, Init::Zeros).forward(s, x))
+}
+
+/// Dropout of this probability.
+fn drop(s: &mut Scope, x: Value, probability: f32) -> Value {
+    Dropout::new(probability).forward(s, x)
+}
+
+/// `(rows, length, heads · size)` as `(rows, length, heads, size)`.
+fn split_heads(x: Value, heads: usize) -> Value {
+    let [rows, length, width] = x.shape()[..] else { return x };
+    x.reshape([rows, length, heads, width / heads])
+}
+
+/// How tokens look at each other.
+struct Attend {
+    /// Whether each sees only those before it and itself.
+    causal: bool,
+    /// Whether each sees only so many: itself and those right before it.
+    window: Option<usize>,
+    /// Added to the scores, `(rows or 1, 1, queries or 1, keys)`.
+    mask: Option<Value>,
+    /// Dropout of the weights.
+    dropout: f32,
+    /// What the scores are multiplied by; by default 1/√size.
+    scale: Option<f32>,
+}
+
+/// Attention of queries `(rows, queries, heads, size)` to keys and values `(rows, keys, groups, size)`:
+/// `(rows, queries, heads · size)`.
+fn attend(s: &mut Scope, query: Value, key: Value, value: Value, how: &Attend) -> Value {
+    let ([rows, queries, heads, size], [_, keys, groups, _]) = (shape4(query), shape4(key));
+    let scale = how.scale.unwrap_or(1.0 / (size as f32).sqrt());
+    let share = heads / groups.max(1);
+    let q = query.reshape([rows, queries, groups, share, size]).permute(&[0, 2, 3, 1, 4]);
+    let k = key.permute(&[0, 2, 3, 1]).reshape([rows, groups, 1, size, keys]);
+    let v = value.permute(&[0, 2, 1, 3]).reshape([rows, groups, 1, keys, size]);
+    let mut scores = q.matmul(k).reshape([rows, heads, queries, keys]) * scale;
+    if how.causal {
+        scores = scores + visible(s, queries, keys, how.window);
+    }
+    if let Some(mask) = how.mask {
+        scores = scores + mask;
+    }
+    let weights = drop(s, scores.softmax(3), how.dropout).reshape([rows, groups, share, queries, keys]);
+    weights.matmul(v).permute(&[0, 3, 1, 2, 4]).reshape([rows, queries, heads * size])
+}
+
+fn shape4(value: Value) -> [usize; 4] {
+    value.shape()[..].try_into().unwrap_or([1; 4])
+}
+
+/// 0 where a query sees a key, else −∞: `(queries, keys)`.
+fn visible(s: &mut Scope, queries: usize, keys: usize, window: Option<usize>) -> Value {
+    let before = keys - queries.min(keys);
+    let seen = |query: usize, key: usize| key <= query + before && window.is_none_or(|most| query + before - key < most);
+    let mask = (0..queries * keys).map(|at| if seen(at / keys, at % keys) { 0.0 } else { f32::NEG_INFINITY });
+    constant(s, [queries, keys], &mask.collect::<Vec<f32>>())
+}
+
+fn constant(s: &mut Scope, shape: [usize; 2], values: &[f32]) -> Value {
+    match Tensor::from_f32(shape, values) {
+        Ok(tensor) => s.trace().constant(&tensor),
+        Err(error) => {
+            s.trace().fail("constant", error.to_string());
+            s.trace().scalar(0.0)
+        }
+    }
+}
+
+/// Whether token ids `(rows, length)` have so few places as the model has positions; a mistake of its user if not.
+fn fits_context(s: &mut Scope, model: &str, tokens: Value, most: usize) -> bool {
+    let (shape, dtype) = (tokens.shape(), tokens.dtype());
+    let fits = dtype == DType::U32 && matches!(shape[..], [_, length] if length <= most);
+    if !fits {
+        let message = format!("it takes u32 token ids (rows, length) with at most {most} in a row, not {dtype}{shape}");
+        s.trace().fail(model, message);
+    }
+    fits
+}
+
+/// Checks samples and targets of a language model against its settings; a vocabulary of 0 becomes the data's.
+///
+/// # Errors
+/// What doesn't fit.
+fn fit_language(
+    vocabulary: &mut usize,
+    (context, key): (usize, &str),
+    sample: &[usize],
+    targets: TargetKind,
+) -> Result<(), String> {
+    let [length] = sample else {
+        return Err(format!("the model takes rows of token ids, but a sample of the data has shape {sample:?}"));
+    };
+    let TargetKind::Sequences { count, .. } = targets else {
+        return Err(format!("the model says which token comes next, but the data has {targets}; take data of kind text or tokens"));
+    };
+    if *vocabulary == 0 {
+        *vocabulary = count;
+    }
+    if count > *vocabulary {
+        return Err(format!(
+            "the data's vocabulary has {count} tokens, but model.config.vocab_size = {vocabulary}; give {count} or more"
+        ));
+    }
+    if *length > context {
+        return Err(format!(
+            "data.context = {length}, but model.config.{key} = {context}; give a shorter context or more positions"
+        ));
+    }
+    Ok(())
+}
