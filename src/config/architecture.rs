@@ -2,7 +2,7 @@
 
 use super::settings::unknown;
 use nn_core::Value;
-use nn_models::{Autoencoder, Cnn, Ddpm, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_models::{Autoencoder, Bert, Cnn, Ddpm, DistilBert, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
 use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
@@ -61,6 +61,8 @@ architectures! {
     Ddpm(Ddpm),
     Gpt2(Gpt2),
     Llama(Llama),
+    Bert(Bert),
+    Distilbert(DistilBert),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.

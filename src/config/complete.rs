@@ -82,6 +82,9 @@ impl Config {
     fn fit_model(&mut self, data: &Dataset) -> Result<(), String> {
         let kind = data.targets().kind();
         let model = self.model.architecture.model_mut();
+        if let Some(tokens) = data.vocabulary() {
+            model.fit_vocabulary(tokens)?;
+        }
         model.fit(&data.sample_shape, kind)?;
         let (outputs, own) = (model.outputs(), model.has_own_loss());
         self.data.sample_shape = Some(data.sample_shape.clone());

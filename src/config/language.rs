@@ -62,7 +62,7 @@ fn rows(name: &str, tokens: Vec<u32>, context: usize, stride: usize, count: usiz
     let labels = tokens[1..].to_vec();
     let set = Dataset {
         name: name.into(),
-        inputs: Inputs::Tokens { values: tokens, stride },
+        inputs: Inputs::Tokens { values: tokens, stride, vocabulary: count },
         sample_shape: vec![context],
         targets: Targets::Sequences { labels, length: context, stride, count },
         augmentation: None,

@@ -106,7 +106,9 @@ pub fn read_token_arrays(inputs: &Path, targets: &Path, vocabulary: Option<usize
         Err(integers) if places > 1 => sequences(&integers, places, targets_path)?,
         Err(integers) => classes(&integers, targets_path)?,
     };
-    let inputs = Inputs::Tokens { values: tokens.iter().map(|&token| token as u32).collect(), stride: length };
+    let values: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+    let vocabulary = vocabulary.unwrap_or_else(|| values.iter().max().map_or(1, |&largest| largest as usize + 1));
+    let inputs = Inputs::Tokens { values, stride: length, vocabulary };
     let name = inputs_path.display().to_string();
     let dataset = Dataset { name, inputs, sample_shape, targets, augmentation: None };
     dataset.validate()?;

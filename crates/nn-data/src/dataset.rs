@@ -83,6 +83,14 @@ impl Dataset {
         values.get(start..end)
     }
 
+    /// How many kinds of token ids there are, as far as the data says; `None` where samples are numbers.
+    pub fn vocabulary(&self) -> Option<usize> {
+        match self.inputs {
+            Inputs::Tokens { vocabulary, .. } => Some(vocabulary),
+            Inputs::F32(_) | Inputs::U8 { .. } => None,
+        }
+    }
+
     /// Where sample `row` begins and ends in the inputs, if it may exist at all.
     pub(crate) fn row_bounds(&self, row: usize) -> Option<(usize, usize)> {
         let stride = if let Inputs::Tokens { stride, .. } = &self.inputs { *stride } else { self.width() };
@@ -114,6 +122,14 @@ impl Dataset {
         self.check_lengths()?;
         if let Inputs::F32(inputs) = &self.inputs {
             self.check_finite("inputs", inputs, self.width())?;
+        }
+        if let Inputs::Tokens { values, vocabulary, .. } = &self.inputs
+            && let Some(place) = values.iter().position(|&token| token as usize >= *vocabulary)
+        {
+            return Err(DataError::argument(
+                format!("data set {} has the token {} at place {place}", self.name, values[place]),
+                format!("its vocabulary has the tokens 0 to {}", vocabulary.saturating_sub(1)),
+            ));
         }
         match &self.targets {
             Targets::Classes { labels, names } => self.check_classes(labels, 1, names.len())?,

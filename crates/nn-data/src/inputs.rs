@@ -22,6 +22,8 @@ pub enum Inputs {
         values: Vec<u32>,
         /// From one row to the next; at least 1.
         stride: usize,
+        /// How many kinds of tokens there are: each value is below it.
+        vocabulary: usize,
     },
 }
 
@@ -36,7 +38,9 @@ impl Inputs {
         match self {
             Self::F32(values) => rows.checked_mul(width) == Some(values.len()),
             Self::U8 { values, .. } => rows.checked_mul(width) == Some(values.len()),
-            Self::Tokens { values, stride } => *stride > 0 && rows > 0 && (rows - 1) * stride + width <= values.len(),
+            Self::Tokens { values, stride, .. } => {
+                *stride > 0 && rows > 0 && (rows - 1) * stride + width <= values.len()
+            }
         }
     }
 
@@ -56,8 +60,9 @@ impl Inputs {
             Self::U8 { values, scale } => {
                 Self::U8 { values: gather_rows(values, width, indices), scale: scale.clone() }
             }
-            Self::Tokens { values, stride } => {
-                Self::Tokens { values: gather_windows(values, width, *stride, indices), stride: width }
+            Self::Tokens { values, stride, vocabulary } => {
+                let values = gather_windows(values, width, *stride, indices);
+                Self::Tokens { values, stride: width, vocabulary: *vocabulary }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! | model | names as |
 //! |---|---|
 //! | [`ResNet`], [`GoogLeNet`], [`Vgg`], [`MobileNetV2`] | torchvision |
-//! | [`Gpt2`], [`Llama`] | Hugging Face's `transformers` |
+//! | [`Gpt2`], [`Llama`], [`Bert`], [`DistilBert`] | Hugging Face's `transformers` |
 //! | [`Cnn`] | `torch.nn.Sequential` |
 //! | [`Unet`], [`Autoencoder`], [`Vae`], [`Ddpm`] | each says its own |
 
@@ -25,7 +25,7 @@ pub use ddpm::Ddpm;
 pub use googlenet::GoogLeNet;
 pub use mobilenet::MobileNetV2;
 pub use resnet::{Block, ResNet, Stem};
-pub use transformer::{Gpt2, LanguageModel, Llama};
+pub use transformer::{Bert, DistilBert, Gpt2, LanguageModel, Llama};
 pub use unet::Unet;
 pub use vgg::Vgg;
 
@@ -66,6 +66,14 @@ pub trait Model: Layer {
     /// How many token ids the model knows, for models that take such: ids from 0 to below this.
     fn vocabulary(&self) -> Option<usize> {
         None
+    }
+
+    /// Takes the number of token ids that the data's tokeniser knows, where the settings leave it open.
+    ///
+    /// # Errors
+    /// If the data has more tokens than the model, or the model takes none.
+    fn fit_vocabulary(&mut self, tokens: usize) -> Result<(), String> {
+        Err(format!("the data has {tokens} kinds of tokens, but the model takes numbers"))
     }
 
     /// The model as one that says which token comes next, if it is one.

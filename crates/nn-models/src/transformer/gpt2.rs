@@ -1,7 +1,7 @@
 //! GPT-2 (Radford et al. 2019), as `transformers.GPT2LMHeadModel`.
 
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive};
-use super::{Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fits_context, project};
+use super::{Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fit_vocabulary, fits_context, project};
 use crate::Model;
 use nn_core::{DType, Value};
 use nn_train::nn::{Layer, LayerNorm, TargetKind};
@@ -219,8 +219,12 @@ impl Model for Gpt2 {
         Ok(data.to_vec())
     }
 
+    fn fit_vocabulary(&mut self, tokens: usize) -> Result<(), String> {
+        fit_vocabulary(&mut self.vocab_size, tokens)
+    }
+
     fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
-        fit_language(&mut self.vocab_size, (self.n_positions, "n_positions"), sample, targets)
+        fit_language(self.vocab_size, (self.n_positions, "n_positions"), sample, targets)
     }
 
     fn outputs(&self) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive};
-use super::{Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fits_context, project, split_heads};
+use super::{Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context, project, split_heads};
 use crate::Model;
 use nn_core::{DType, Value};
 use super::temporary::{RotaryScaling, RotaryTable, rms_norm, rotary};
@@ -321,9 +321,13 @@ impl Model for Llama {
         Ok(data.to_vec())
     }
 
+    fn fit_vocabulary(&mut self, tokens: usize) -> Result<(), String> {
+        fit_vocabulary(&mut self.vocab_size, tokens)
+    }
+
     fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
         let context = (self.max_position_embeddings, "max_position_embeddings");
-        fit_language(&mut self.vocab_size, context, sample, targets)
+        fit_language(self.vocab_size, context, sample, targets)
     }
 
     fn outputs(&self) -> Option<usize> {

@@ -1,12 +1,16 @@
 //! Transformers, with the settings and tensor names of Hugging Face's `transformers`, and what they share.
 
+mod bert;
 mod cache;
+mod encoder;
 mod gpt2;
 mod llama;
 mod settings;
 mod temporary;
 
+pub use bert::{Bert, DistilBert};
 pub use cache::Place;
+pub use encoder::Head;
 pub use gpt2::Gpt2;
 pub use llama::{Llama, Rope};
 
@@ -149,12 +153,28 @@ fn fits_context(s: &mut Scope, model: &str, tokens: Value, most: usize) -> bool 
     fits
 }
 
-/// Checks samples and targets of a language model against its settings; a vocabulary of 0 becomes the data's.
+/// Takes the number of tokens from the data where it is 0.
+///
+/// # Errors
+/// If the data has more.
+fn fit_vocabulary(vocabulary: &mut usize, tokens: usize) -> Result<(), String> {
+    if *vocabulary == 0 {
+        *vocabulary = tokens;
+    }
+    if tokens > *vocabulary {
+        return Err(format!(
+            "the data's vocabulary has {tokens} tokens, but model.config.vocab_size = {vocabulary}; give {tokens} or more"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks samples and targets of a language model against its settings.
 ///
 /// # Errors
 /// What doesn't fit.
 fn fit_language(
-    vocabulary: &mut usize,
+    vocabulary: usize,
     (context, key): (usize, &str),
     sample: &[usize],
     targets: TargetKind,
@@ -165,13 +185,8 @@ fn fit_language(
     let TargetKind::Sequences { count, .. } = targets else {
         return Err(format!("the model says which token comes next, but the data has {targets}; take data of kind text or tokens"));
     };
-    if *vocabulary == 0 {
-        *vocabulary = count;
-    }
-    if count > *vocabulary {
-        return Err(format!(
-            "the data's vocabulary has {count} tokens, but model.config.vocab_size = {vocabulary}; give {count} or more"
-        ));
+    if count > vocabulary {
+        return Err(format!("the data has {count} tokens, but the model only {vocabulary}; give vocab_size = {count}"));
     }
     if *length > context {
         return Err(format!(
