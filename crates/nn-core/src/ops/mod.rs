@@ -3,6 +3,7 @@
 mod accuracy;
 mod convolution;
 mod cross_entropy;
+mod detach;
 mod elementwise;
 mod elementwise_row;
 mod elementwise_samples;
@@ -47,6 +48,7 @@ pub fn names() -> Vec<&'static str> {
         pool::NAMES,
         resample::NAMES,
         normalised::NAMES,
+        detach::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -144,13 +144,21 @@ impl Encoder<'_> {
         project(s, name, x, outputs, true, self.std)
     }
 
+    /// Rows of a table `(rows, width)`; that of the padding gets no gradient. `torch.nn.Embedding(padding_idx=…)`.
+    fn look_up(&self, table: Value, indices: Value) -> Value {
+        let rows = table.gather_rows(indices);
+        let known = indices.not_equal(indices.recorder().scalar_u32(self.pad));
+        let sizes: Vec<usize> = indices.shape().iter().copied().chain([1]).collect();
+        known.reshape(sizes).select(rows, rows.detach())
+    }
+
     /// The sum of the embeddings of tokens, positions and segments: the tokens' table and `(rows, length, width)`.
     fn embed(&self, s: &mut Scope, tokens: Value, known: Value) -> (Value, Value) {
         let length = tokens.shape()[1];
         s.scope("embeddings", |s| {
             let words = self.table(s, "word_embeddings", self.vocabulary);
             let places = self.table(s, "position_embeddings", self.positions);
-            let mut x = words.gather_rows(tokens);
+            let mut x = self.look_up(words, tokens);
             if self.types > 0 {
                 let types = self.table(s, "token_type_embeddings", self.types);
                 x = x + types.slice(&[0, 0], [1, self.width]);
@@ -158,7 +166,7 @@ impl Encoder<'_> {
             let places = match self.family {
                 Family::Roberta => {
                     let pad = s.trace().scalar_u32(self.pad);
-                    places.gather_rows(counted(known) * known + pad)
+                    self.look_up(places, counted(known) * known + pad)
                 }
                 _ => places.slice(&[0, 0], [length, self.width]),
             };

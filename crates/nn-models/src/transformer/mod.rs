@@ -3,16 +3,20 @@
 mod bert;
 mod cache;
 mod encoder;
+mod generate;
 mod gpt2;
 mod llama;
+mod sample;
 mod settings;
 mod temporary;
 
 pub use bert::{Bert, DistilBert};
 pub use cache::Place;
 pub use encoder::Head;
+pub use generate::Generator;
 pub use gpt2::Gpt2;
 pub use llama::{Llama, Rope};
+pub use sample::Sampling;
 
 use nn_core::{DType, Tensor, Value};
 use nn_train::nn::{Dropout, Layer, TargetKind};
