@@ -117,6 +117,16 @@ impl RunFolder {
         self.path.join("report.html")
     }
 
+    /// The tokeniser of a model of texts.
+    pub(crate) fn tokenizer(&self) -> PathBuf {
+        self.path.join("tokenizer.json")
+    }
+
+    /// The settings of a model of `transformers`, as that reads them.
+    pub(crate) fn hugging_face(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
     fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }

@@ -308,6 +308,11 @@ fn finish(
     }
     let folder = log.folder.clone();
     trainer.save(folder.model())?;
+    let labels = config.data.classes.as_deref().unwrap_or_default();
+    if let Some(document) = config.model.architecture.model().hugging_face(labels) {
+        let path = folder.hugging_face();
+        std::fs::write(&path, format!("{document:#}\n")).map_err(|error| Error::write(&path, &error))?;
+    }
     let device = trainer.device_name().unwrap_or_default();
     let parameters = trainer.declarations().parameter_count();
     let seconds = start.elapsed().as_secs_f64();

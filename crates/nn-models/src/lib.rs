@@ -81,6 +81,12 @@ pub trait Model: Layer {
         None
     }
 
+    /// The settings as Hugging Face's `config.json` has them, for models of `transformers`; `labels` are the classes' names.
+    fn hugging_face(&self, labels: &[String]) -> Option<serde_json::Value> {
+        let _ = labels;
+        None
+    }
+
     /// Whether it gives pictures back, so that the pictures themselves are its targets.
     fn restores_pictures(&self) -> bool {
         false

@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2018), RoBERTa (Liu et al. 2019) and DistilBERT (Sanh et al. 2019), as in `transformers`.
 
 use super::encoder::{Encoder, Family, Head};
-use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive};
+use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
 use super::{check_activation, fit_vocabulary};
 use crate::Model;
 use nn_core::{DType, Value};
@@ -281,6 +281,10 @@ macro_rules! encoder_model {
                 self.encoder().head == Head::MaskedLanguageModelling
             }
 
+            fn hugging_face(&self, labels: &[String]) -> Option<Json> {
+                hugging_face(self, &self.encoder(), labels)
+            }
+
             fn describe(&self) -> String {
                 let Encoder { family, layers, width, heads, .. } = self.encoder();
                 format!("{} {layers} layers, width {width}, {heads} heads", family.names().prefix)
@@ -299,6 +303,27 @@ encoder_model!(
     &["distilbert"],
     &[("sinusoidal_pos_embds", &["false"]), ("tie_word_embeddings", &["true"]), ("tie_weights_", &["true"])]
 );
+
+/// The `config.json`: `transformers` reads the number of labels off their names.
+fn hugging_face(model: &impl Serialize, encoder: &Encoder<'_>, labels: &[String]) -> Option<Json> {
+    let (kind, class) = match encoder.family {
+        Family::Bert => ("bert", "Bert"),
+        Family::Roberta => ("roberta", "Roberta"),
+        Family::DistilBert => ("distilbert", "DistilBert"),
+    };
+    let mut document = document(model, kind, &format!("{class}{}", encoder.head.architecture()))?;
+    let fields = document.as_object_mut()?;
+    fields.remove("num_labels");
+    let name = |label: usize| labels.get(label).cloned().unwrap_or_else(|| format!("LABEL_{label}"));
+    let names: Vec<String> = (0..encoder.labels).map(name).collect();
+    let numbered: serde_json::Map<String, Json> =
+        names.iter().enumerate().map(|(label, name)| (label.to_string(), name.clone().into())).collect();
+    let numbers: serde_json::Map<String, Json> =
+        names.iter().enumerate().map(|(label, name)| (name.clone(), label.into())).collect();
+    fields.insert("id2label".into(), numbered.into());
+    fields.insert("label2id".into(), numbers.into());
+    Some(document)
+}
 
 /// Checks the settings by themselves.
 ///

@@ -26,15 +26,27 @@ pub enum Head {
 impl Head {
     /// The head of a class of Hugging Face's, such as `BertForTokenClassification`.
     pub(super) fn of(architecture: &str) -> Option<Head> {
-        let ends = |end: &str| architecture.ends_with(end);
-        Some(match () {
-            () if ends("ForSequenceClassification") => Head::SequenceClassification,
-            () if ends("ForTokenClassification") => Head::TokenClassification,
-            () if ends("ForQuestionAnswering") => Head::QuestionAnswering,
-            () if ends("ForMaskedLM") => Head::MaskedLanguageModelling,
-            () if ends("Model") => Head::Embedding,
-            () => return None,
-        })
+        let all = [
+            Head::SequenceClassification,
+            Head::TokenClassification,
+            Head::QuestionAnswering,
+            Head::MaskedLanguageModelling,
+            Head::Embedding,
+        ];
+        all.into_iter().find(|head| architecture.ends_with(head.architecture()))
+    }
+}
+
+impl Head {
+    /// The end of the name of Hugging Face's class.
+    pub(super) fn architecture(self) -> &'static str {
+        match self {
+            Head::SequenceClassification => "ForSequenceClassification",
+            Head::TokenClassification => "ForTokenClassification",
+            Head::QuestionAnswering => "ForQuestionAnswering",
+            Head::MaskedLanguageModelling => "ForMaskedLM",
+            Head::Embedding => "Model",
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al. 2019), as `transformers.GPT2LMHeadModel`.
 
-use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive};
+use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
 use super::{Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fit_vocabulary, fits_context, project};
 use crate::Model;
 use nn_core::{DType, Value};
@@ -233,6 +233,10 @@ impl Model for Gpt2 {
 
     fn vocabulary(&self) -> Option<usize> {
         self.outputs()
+    }
+
+    fn hugging_face(&self, _labels: &[String]) -> Option<serde_json::Value> {
+        document(self, "gpt2", "GPT2LMHeadModel")
     }
 
     fn language(&self) -> Option<&dyn LanguageModel> {

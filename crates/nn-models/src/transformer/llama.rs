@@ -1,6 +1,6 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
-use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive};
+use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
 use super::{Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context, project, split_heads};
 use crate::Model;
 use nn_core::{DType, Value};
@@ -336,6 +336,15 @@ impl Model for Llama {
 
     fn vocabulary(&self) -> Option<usize> {
         self.outputs()
+    }
+
+    fn hugging_face(&self, _labels: &[String]) -> Option<Json> {
+        let (kind, class) = match () {
+            () if self.is("qwen2") => ("qwen2", "Qwen2ForCausalLM"),
+            () if self.is("mistral") => ("mistral", "MistralForCausalLM"),
+            () => ("llama", "LlamaForCausalLM"),
+        };
+        document(self, kind, class)
     }
 
     fn language(&self) -> Option<&dyn LanguageModel> {

@@ -1,6 +1,7 @@
 //! What a `config.json` of Hugging Face's holds besides the settings that a model knows.
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Settings that no field of a model holds, by name. They are kept, so that the file can be written again.
@@ -116,6 +117,16 @@ pub(crate) fn check_model_type(other: &Other, supported: &[&str]) -> Result<(), 
         )),
         _ => Ok(()),
     }
+}
+
+/// A model's settings as a `config.json`, with the class of `transformers` that they are for.
+pub(crate) fn document(model: &impl Serialize, model_type: &str, architecture: &str) -> Option<Value> {
+    let mut document = serde_json::to_value(model).ok()?;
+    let fields = document.as_object_mut()?;
+    fields.entry("model_type").or_insert_with(|| json!(model_type));
+    fields.insert("architectures".into(), json!([architecture]));
+    fields.entry("dtype").or_insert_with(|| json!("float32"));
+    Some(document)
 }
 
 /// Checks that numbers are above 0.

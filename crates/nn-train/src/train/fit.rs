@@ -216,6 +216,9 @@ impl Trainer {
                 if reports.observer.on_evaluation(&report) == ControlFlow::Break(()) {
                     reports.stop = true;
                 }
+                if reports.observer.after_evaluation(self, step)?.is_break() {
+                    reports.stop = true;
+                }
                 evaluation = Some(report.evaluation);
                 reports.restart_clock();
             }
