@@ -2,9 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::Convolution;
-use nn_core::ops::PoolOptions;
-use nn_core::ops::{Extent, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -252,6 +250,10 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
         }
         "resample" => resampled(case, x),
+        "cumulative_sum" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            x.cumulative_sum_by(axis(), CumulativeSum { exclusive: is("exclusive"), reverse: is("reverse") })
+        }
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -20,6 +20,7 @@ const FAMILIES: &[&str] = &[
     "convolution",
     "pool",
     "resample",
+    "cumulative_sum",
 ];
 
 /// One call of one operator.

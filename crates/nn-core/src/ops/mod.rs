@@ -3,6 +3,7 @@
 mod accuracy;
 mod convolution;
 mod cross_entropy;
+mod cumulative_sum;
 mod elementwise;
 mod elementwise_row;
 mod elementwise_samples;
@@ -26,6 +27,7 @@ mod softmax;
 mod support;
 
 pub use convolution::Convolution;
+pub use cumulative_sum::CumulativeSum;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
@@ -47,6 +49,7 @@ pub fn names() -> Vec<&'static str> {
         pool::NAMES,
         resample::NAMES,
         normalised::NAMES,
+        cumulative_sum::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }
