@@ -470,15 +470,15 @@ fn every_sample_of_every_operator() {
     let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
     let pools = ["max_pool", "average_pool", "average_pool_gradient"];
-    let along = ["cumulative_sum"];
+    let along = ["cumulative_sum", "gather", "scatter_add", "sort", "sort_gradient"];
     let named = others.into_iter().chain(convolutions).chain(["moments", "normalised_sums", "resample"]);
     for name in named.chain(pools).chain(along) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
-    // Rows of softmax, of cross entropy and of cumulative sums, what argmax searches and a channel of an image must be
-    // whole.
+    // Rows of softmax, of cross entropy, of cumulative sums and of sort, what argmax searches and a channel of an image
+    // must be whole.
     let may = ["softmax", "log_softmax", "cross_entropy", "cross_entropy_gradient", "argmax", "argmin"];
-    let may: Vec<&str> = may.into_iter().chain(["cumulative_sum"]).chain(convolutions).collect();
+    let may: Vec<&str> = may.into_iter().chain(["cumulative_sum", "sort"]).chain(convolutions).collect();
     let other: Vec<&String> = refused.iter().filter(|what| !may.contains(&what.split(' ').next().unwrap())).collect();
     assert!(other.is_empty(), "refused: {other:?}");
 }

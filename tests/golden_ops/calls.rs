@@ -250,6 +250,16 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
         }
         "resample" => resampled(case, x),
+        "gather" => x.gather(axis(), inputs[1]),
+        "scatter_add" => x.scatter_add(axis(), inputs[1], inputs[2]),
+        "sort" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            let [values, places] = match case.attributes["count"].as_u64() {
+                Some(count) => x.top_k(axis(), count as usize, is("largest")),
+                None => x.sort(axis(), is("descending")),
+            };
+            if case.attributes["which"] == "values" { values } else { places }
+        }
         "cumulative_sum" => {
             let is = |name: &str| case.attributes[name] == Json::Bool(true);
             x.cumulative_sum_by(axis(), CumulativeSum { exclusive: is("exclusive"), reverse: is("reverse") })

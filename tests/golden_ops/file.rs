@@ -21,6 +21,8 @@ const FAMILIES: &[&str] = &[
     "pool",
     "resample",
     "cumulative_sum",
+    "along",
+    "sort",
 ];
 
 /// One call of one operator.

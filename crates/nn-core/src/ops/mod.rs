@@ -1,6 +1,7 @@
 //! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
 
 mod accuracy;
+mod along;
 mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
@@ -24,6 +25,7 @@ mod rows;
 pub mod samples;
 mod shape;
 mod softmax;
+mod sort;
 mod support;
 
 pub use convolution::Convolution;
@@ -50,6 +52,8 @@ pub fn names() -> Vec<&'static str> {
         resample::NAMES,
         normalised::NAMES,
         cumulative_sum::NAMES,
+        along::NAMES,
+        sort::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -70,12 +70,21 @@ pub(super) fn along_last<const N: usize>(
     if axis >= rank {
         return [refused(value, what, format!("axis {axis} is beyond the dimensions of {shape}")); N];
     }
-    if axis + 1 == rank {
+    let order = last_and_back(rank, axis);
+    if order.is_empty() {
         return work(value);
+    }
+    work(value.permute(&order)).map(|made| made.permute(&order))
+}
+
+/// The order of so many dimensions that moves `axis` last, and moves it back; empty if it is the last.
+pub(super) fn last_and_back(rank: usize, axis: usize) -> Vec<usize> {
+    if axis + 1 >= rank {
+        return Vec::new();
     }
     let mut order: Vec<usize> = (0..rank).collect();
     order.swap(axis, rank - 1);
-    work(value.permute(&order)).map(|made| made.permute(&order))
+    order
 }
 
 /// The value itself, once a mistake of the caller is noted.
