@@ -64,7 +64,8 @@ fn logits_differ(case: &str, weights: &Path, name: &str) -> f64 {
     trainer.load(weights).unwrap();
     let found = trainer.predict(&tokens).unwrap();
     assert_eq!(found.shape().to_vec(), expected.shape());
-    let expected: Vec<f32> = expected.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let expected: Vec<f32> =
+        expected.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
     let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     let differences = found.as_f32().unwrap().iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs() / largest));
     differences.fold(0.0, f64::max)
@@ -77,17 +78,23 @@ fn trains_as_pytorch(case: &str, device: &str, [ten, all]: [f64; 2]) {
     wgrad(&folder, &["train", &config, "--device", device, "--out", "run"]).succeeds();
     let lines = text(&folder.path().join("run/metrics.jsonl"));
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let losses: Vec<f64> = lines.filter(|line| line.get("lr").is_some()).map(|line| line["loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> =
+        lines.filter(|line| line.get("lr").is_some()).map(|line| line["loss"].as_f64().unwrap()).collect();
     let expected: Value = serde_json::from_str(&text(&golden(case).join("expected.json"))).unwrap();
     let expected: Vec<f64> = serde_json::from_value(expected["losses"].clone()).unwrap();
     assert_eq!(losses.len(), expected.len());
     let apart: Vec<f64> = losses.iter().zip(&expected).map(|(found, exact)| ((found - exact) / exact).abs()).collect();
     let worst = |steps: &[f64]| steps.iter().copied().fold(0.0, f64::max);
-    println!("{case} on {device}: losses at most {:.1e} apart in ten steps, {:.1e} in all", worst(&apart[..10]), worst(&apart));
+    println!(
+        "{case} on {device}: losses at most {:.1e} apart in ten steps, {:.1e} in all",
+        worst(&apart[..10]),
+        worst(&apart)
+    );
     assert!(worst(&apart[..10]) <= ten && worst(&apart) <= all, "{case}: {losses:?} instead of {expected:?}");
 
     // The names and shapes are those of the file that transformers wrote.
-    let (saved, given) = (bytes(&folder.path().join("run/model.safetensors")), bytes(&golden(case).join("model.safetensors")));
+    let (saved, given) =
+        (bytes(&folder.path().join("run/model.safetensors")), bytes(&golden(case).join("model.safetensors")));
     let (saved, given) = (SafeTensors::deserialize(&saved).unwrap(), SafeTensors::deserialize(&given).unwrap());
     let shapes = |file: &SafeTensors<'_>| {
         let mut all: Vec<(String, Vec<usize>)> =

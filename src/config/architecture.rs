@@ -2,7 +2,9 @@
 
 use super::settings::unknown;
 use nn_core::Value;
-use nn_models::{Autoencoder, Bert, Cnn, Ddpm, DistilBert, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_models::{
+    Autoencoder, Bert, Cnn, Ddpm, DistilBert, GoogLeNet, Gpt2, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg,
+};
 use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
@@ -114,7 +116,9 @@ impl Model for Mlp {
             if *last == 0 {
                 *last = match targets {
                     TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
-                    TargetKind::ClassMaps { count, size } | TargetKind::Sequences { count, length: size } => count * size,
+                    TargetKind::ClassMaps { count, size } | TargetKind::Sequences { count, length: size } => {
+                        count * size
+                    }
                     TargetKind::Values { width } => width,
                 };
             }

@@ -75,7 +75,10 @@ impl DataKind {
             DataKind::Digits | DataKind::Topics | DataKind::Shapes | DataKind::ShapeMaps | DataKind::Images => 0.2,
             DataKind::Arrays
             | DataKind::Tokens
-            | DataKind::Mnist | DataKind::FashionMnist | DataKind::Cifar10 | DataKind::Xor => 0.0,
+            | DataKind::Mnist
+            | DataKind::FashionMnist
+            | DataKind::Cifar10
+            | DataKind::Xor => 0.0,
         }
     }
 

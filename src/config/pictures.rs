@@ -57,7 +57,12 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
             };
             Parts::one(shape_maps(options, data.seed.unwrap_or(0))?)
         }
-        DataKind::Arrays | DataKind::Tokens | DataKind::Csv | DataKind::Xor | DataKind::Topics | DataKind::TextTable => return Ok(None),
+        DataKind::Arrays
+        | DataKind::Tokens
+        | DataKind::Csv
+        | DataKind::Xor
+        | DataKind::Topics
+        | DataKind::TextTable => return Ok(None),
     };
     if model.restores_pictures() {
         for set in [Some(&mut parts.all), parts.validation.as_mut(), parts.test.as_mut()].into_iter().flatten() {

@@ -142,7 +142,8 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         // dy moved, chosen, halved or summed.
         "add" | "subtract" | "negate" | "minimum" | "maximum" | "clamp" | "abs" | "relu" | "contiguous" | "select"
         | "to_f32" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "sum" | "gather_rows"
-        | "scatter_add_rows" | "max_pool" | "max_pool_gradient" => relative(0.0),
+        | "scatter_add_rows" | "cumulative_sum" | "gather" | "scatter_add" | "sort" | "max_pool"
+        | "max_pool_gradient" => relative(0.0),
         "matmul" | "convolution" | "convolution_input_gradient" | "convolution_weight_gradient" => absolute(rounding),
         // Terms are divided by a count, or their sum is.
         "average_pool" | "average_pool_gradient" => absolute(pick(0.5, 2.5)),

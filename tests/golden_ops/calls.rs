@@ -2,9 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::Convolution;
-use nn_core::ops::PoolOptions;
-use nn_core::ops::{Extent, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -253,6 +251,20 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
         }
         "resample" => resampled(case, x),
+        "gather" => x.gather(axis(), inputs[1]),
+        "scatter_add" => x.scatter_add(axis(), inputs[1], inputs[2]),
+        "sort" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            let [values, places] = match case.attributes["count"].as_u64() {
+                Some(count) => x.top_k(axis(), count as usize, is("largest")),
+                None => x.sort(axis(), is("descending")),
+            };
+            if case.attributes["which"] == "values" { values } else { places }
+        }
+        "cumulative_sum" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            x.cumulative_sum_by(axis(), CumulativeSum { exclusive: is("exclusive"), reverse: is("reverse") })
+        }
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -20,6 +20,9 @@ const FAMILIES: &[&str] = &[
     "convolution",
     "pool",
     "resample",
+    "cumulative_sum",
+    "along",
+    "sort",
 ];
 
 /// One call of one operator.

@@ -24,6 +24,7 @@ const INDIRECT: &[(&str, &str)] = &[
     ("normalised_sums", "the gradients of normalised are made of it; it has no call of its own"),
     ("max_pool_gather", "the cases of max_pool_gradient have it as their gradient"),
     ("resample_gradient", "the gradients of resample are made of it; it has no call of its own"),
+    ("sort_gradient", "the gradients of sort are made of it; it has no call of its own"),
 ];
 
 #[test]
@@ -40,6 +41,7 @@ fn every_operator_has_a_case() {
         ("normalised_sums", "normalised"),
         ("max_pool_gather", "max_pool_gradient"),
         ("resample_gradient", "resample"),
+        ("sort_gradient", "sort"),
     ];
     for (op, of) in indirect {
         let case = cases().into_iter().find(|case| case.op == of).expect("a case of it");
@@ -167,6 +169,10 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
     let of_result = |index: usize| match (node, &elements) {
         // The view is exact; what it shows is a formula.
         _ if case.op == "normalised" => normalised(arithmetic, largest[0], case.references[0].terms),
+        // The sums are added to what was there.
+        (Some(node), None) if case.op == "scatter_add" => {
+            forward(graph, node, arithmetic, &largest) + Accuracy::rounded(arithmetic)
+        }
         // One node an axis.
         _ if case.op == "resample" => resampled(case, arithmetic),
         (Some(node), Some(elements)) => {

@@ -4,7 +4,7 @@ use crate::execute::{Results, compare_results, run};
 use crate::interpreter::Named;
 use crate::recipe::{Family, Goal, Leaf, Origin, Recipe, Relation, Step, some_recipes};
 use nn_core::graph::{self, NodeKind, OpKind};
-use nn_core::ops::{Convolution, Extent, PoolOptions, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::passes::{ScheduleOptions, differentiate};
 use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalar, StepScalars, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ fn recipes_use_every_operator() {
     assert!(updates > 100 && views > 100, "{updates} updates, {views} views of views");
 }
 
-/// One of each family but those of [`pictures`].
+/// One of each family but those of [`pictures`] and [`along`].
 fn assorted() -> Recipe {
     let leaf = |origin, relation| Leaf { origin, relation, rank: 2, sizes: [1, 2, 0, 0] };
     let leaves = vec![
@@ -105,6 +105,26 @@ fn pictures() -> Recipe {
     Recipe { leaves, steps, outputs: (1..20).collect(), updates: vec![1], seed: 5, goal: Goal::Values }
 }
 
+/// Cumulative sums, elements by index, and sorting.
+fn along() -> Recipe {
+    let leaf = |origin, relation| Leaf { origin, relation, rank: 2, sizes: [2, 3, 0, 0] };
+    let leaves = vec![
+        leaf(Origin::Input, Relation::Free),
+        leaf(Origin::State, Relation::Same),
+        leaf(Origin::Indices, Relation::Same),
+    ];
+    use Family::*;
+    let families = [(Family::CumulativeSum, 0), (Family::CumulativeSum, 3), (GatherAlong, 0), (ScatterAlong, 1)]
+        .into_iter()
+        .chain([(Sort, 0), (Sort, 1), (Sort, 2), (Sort, 7)]);
+    let step = |(number, (family, which)): (usize, (Family, u8))| {
+        let numbers = [0, 1, 2, 3, 4, 5, 6, 7].map(|digit: u8| digit.wrapping_add(number as u8));
+        Step { family, picks: [255, 255, 0, which], numbers }
+    };
+    let steps = families.enumerate().map(step).collect();
+    Recipe { leaves, steps, outputs: (1..12).collect(), updates: vec![1], seed: 6, goal: Goal::Values }
+}
+
 /// A step of training.
 fn training() -> Recipe {
     let mut recipe = Recipe { goal: Goal::Training, ..assorted() };
@@ -147,4 +167,6 @@ fn a_printed_recipe_is_rust_that_does_the_same() {
     assert_printed("golden/recipes/training.rs", include_str!("../golden/recipes/training.rs"), &training(), ran());
     let ran = || -> Result<_, Error> { Ok(include!("printed/pictures.rs")) };
     assert_printed("properties/printed/pictures.rs", include_str!("printed/pictures.rs"), &pictures(), ran());
+    let ran = || -> Result<_, Error> { Ok(include!("printed/along.rs")) };
+    assert_printed("properties/printed/along.rs", include_str!("printed/along.rs"), &along(), ran());
 }

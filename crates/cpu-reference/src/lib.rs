@@ -7,10 +7,12 @@
 //! Lengths and strides come from shapes that the caller has checked; where they do not fit the slices,
 //! a kernel panics with a message that begins "internal:" rather than read or write elsewhere.
 
+pub mod along;
 pub mod arg_reduce;
 pub mod convolution;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative_sum;
 pub mod elementwise;
 pub mod exponential;
 pub mod matmul;
@@ -23,12 +25,15 @@ pub mod reduce;
 pub mod resample;
 pub mod rows;
 pub mod softmax;
+pub mod sort;
 pub mod strided;
 
+pub use along::{gather, permute_back, scatter_add};
 pub use arg_reduce::{Extreme, arg_reduce};
 pub use convolution::{Convolution, convolution, convolution_input_gradient, convolution_weight_gradient};
 pub use copy::copy;
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
+pub use cumulative_sum::cumulative_sum;
 pub use matmul::{Matrix, matmul};
 pub use normalise::{SumsInput, moments, normalised_sums};
 pub use pad::pad;
@@ -40,6 +45,7 @@ pub use reduce::{Reduction, reduce};
 pub use resample::{Places, resample, resample_gradient};
 pub use rows::{gather_rows, scatter_add_rows};
 pub use softmax::{log_softmax, softmax};
+pub use sort::sort;
 pub use strided::Strided;
 
 /// Runs `work` on a thread of the pool that the kernels share.

@@ -1,8 +1,10 @@
 //! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
 
 mod accuracy;
+mod along;
 mod convolution;
 mod cross_entropy;
+mod cumulative_sum;
 mod detach;
 mod elementwise;
 mod elementwise_row;
@@ -24,9 +26,11 @@ mod rows;
 pub mod samples;
 mod shape;
 mod softmax;
+mod sort;
 mod support;
 
 pub use convolution::Convolution;
+pub use cumulative_sum::CumulativeSum;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
@@ -49,6 +53,9 @@ pub fn names() -> Vec<&'static str> {
         resample::NAMES,
         normalised::NAMES,
         detach::NAMES,
+        cumulative_sum::NAMES,
+        along::NAMES,
+        sort::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -56,6 +56,37 @@ pub(super) fn check_axes(axes: &[usize], shape: &Shape) -> Result<(), String> {
     Ok(())
 }
 
+/// What `work` makes of a value whose dimension `axis` is moved last, each with that dimension moved back. An axis beyond
+/// the shape is noted as a mistake of the operator `what`.
+#[track_caller]
+pub(super) fn along_last<const N: usize>(
+    what: &str,
+    axis: usize,
+    value: Value,
+    work: impl FnOnce(Value) -> [Value; N],
+) -> [Value; N] {
+    let shape = value.shape();
+    let rank = shape.rank();
+    if axis >= rank {
+        return [refused(value, what, format!("axis {axis} is beyond the dimensions of {shape}")); N];
+    }
+    let order = last_and_back(rank, axis);
+    if order.is_empty() {
+        return work(value);
+    }
+    work(value.permute(&order)).map(|made| made.permute(&order))
+}
+
+/// The order of so many dimensions that moves `axis` last, and moves it back; empty if it is the last.
+pub(super) fn last_and_back(rank: usize, axis: usize) -> Vec<usize> {
+    if axis + 1 >= rank {
+        return Vec::new();
+    }
+    let mut order: Vec<usize> = (0..rank).collect();
+    order.swap(axis, rank - 1);
+    order
+}
+
 /// The value itself, once a mistake of the caller is noted.
 #[track_caller]
 pub(super) fn refused(value: Value, what: &str, message: String) -> Value {

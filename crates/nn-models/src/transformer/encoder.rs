@@ -297,7 +297,8 @@ impl Encoder<'_> {
         });
         let known = tokens.not_equal(s.trace().scalar_u32(self.pad));
         let chosen = known * chosen.less(0.15);
-        let random = (which * self.vocabulary as f32).to_u32().minimum(s.trace().scalar_u32(self.vocabulary as u32 - 1));
+        let random =
+            (which * self.vocabulary as f32).to_u32().minimum(s.trace().scalar_u32(self.vocabulary as u32 - 1));
         let mask = s.trace().scalar_u32(self.mask_token.unwrap_or(0));
         let replaced = how.less(0.8).select(mask, how.less(0.9).select(random, tokens));
         let logits = self.forward(s, chosen.select(replaced, tokens));
@@ -321,7 +322,9 @@ impl Encoder<'_> {
             ));
         }
         let found = match (self.head, targets) {
-            (Head::SequenceClassification, TargetKind::Classes { count } | TargetKind::Values { width: count }) => count,
+            (Head::SequenceClassification, TargetKind::Classes { count } | TargetKind::Values { width: count }) => {
+                count
+            }
             (Head::TokenClassification, TargetKind::Sequences { count, length: places }) if places == *length => count,
             (Head::QuestionAnswering, TargetKind::Sequences { length: 2, .. })
             | (Head::MaskedLanguageModelling | Head::Embedding, _) => return Ok(()),

@@ -1,7 +1,10 @@
 //! GPT-2 (Radford et al. 2019), as `transformers.GPT2LMHeadModel`.
 
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
-use super::{Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fit_vocabulary, fits_context, project};
+use super::{
+    Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fit_vocabulary, fits_context,
+    project,
+};
 use crate::Model;
 use nn_core::{DType, Value};
 use nn_train::nn::{Layer, LayerNorm, TargetKind};

@@ -1,10 +1,13 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
-use super::{Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context, project, split_heads};
+use super::temporary::{RotaryScaling, RotaryTable, rms_norm, rotary};
+use super::{
+    Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context,
+    project, split_heads,
+};
 use crate::Model;
 use nn_core::{DType, Value};
-use super::temporary::{RotaryScaling, RotaryTable, rms_norm, rotary};
 use nn_train::nn::{Layer, TargetKind};
 use nn_train::{Init, Scope};
 use serde::{Deserialize, Serialize};
@@ -157,7 +160,8 @@ impl Llama {
             (None, None) => ("rope_parameters", Rope::default()),
         };
         let at = |name: &str| format!("model.config.{key}.{name}");
-        if let Some(name) = rope.other.keys().find(|name| name.as_str() != "partial_rotary_factor" || rope.other[*name] != 1.0)
+        if let Some(name) =
+            rope.other.keys().find(|name| name.as_str() != "partial_rotary_factor" || rope.other[*name] != 1.0)
         {
             return Err(format!("{} = {} is not supported", at(name), rope.other[name]));
         }
@@ -178,10 +182,14 @@ impl Llama {
                 factor: number("factor", rope.factor)?,
                 low_freq_factor: number("low_freq_factor", rope.low_freq_factor)?,
                 high_freq_factor: number("high_freq_factor", rope.high_freq_factor)?,
-                original_length: original.ok_or_else(|| format!("{} is missing", at("original_max_position_embeddings")))?,
+                original_length: original
+                    .ok_or_else(|| format!("{} is missing", at("original_max_position_embeddings")))?,
             },
             other => {
-                return Err(format!("{} = {other:?} is not supported; supported: default, linear, dynamic, llama3", at("rope_type")));
+                return Err(format!(
+                    "{} = {other:?} is not supported; supported: default, linear, dynamic, llama3",
+                    at("rope_type")
+                ));
             }
         };
         let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
@@ -300,10 +308,14 @@ impl Model for Llama {
         let (heads, groups, size) = (self.num_attention_heads, self.groups(), self.size());
         if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(heads) {
             let width = self.hidden_size;
-            return Err(format!("model.config.hidden_size = {width} must be a multiple of num_attention_heads = {heads}"));
+            return Err(format!(
+                "model.config.hidden_size = {width} must be a multiple of num_attention_heads = {heads}"
+            ));
         }
         if size == 0 || !size.is_multiple_of(2) {
-            return Err(format!("model.config.head_dim = {size} must be even and above 0: positions turn pairs of elements"));
+            return Err(format!(
+                "model.config.head_dim = {size} must be even and above 0: positions turn pairs of elements"
+            ));
         }
         if !heads.is_multiple_of(groups) {
             return Err(format!(

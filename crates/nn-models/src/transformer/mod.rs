@@ -35,17 +35,8 @@ pub trait LanguageModel: Layer {
 }
 
 /// The activations' names in settings.
-const ACTIVATIONS: [&str; 9] = [
-    "gelu",
-    "gelu_new",
-    "gelu_pytorch_tanh",
-    "gelu_fast",
-    "relu",
-    "silu",
-    "swish",
-    "tanh",
-    "linear",
-];
+const ACTIVATIONS: [&str; 9] =
+    ["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish", "tanh", "linear"];
 
 /// Checks an activation's name.
 ///
@@ -54,9 +45,7 @@ const ACTIVATIONS: [&str; 9] = [
 fn check_activation(key: &str, name: &str) -> Result<(), String> {
     match ACTIVATIONS.contains(&name) {
         true => Ok(()),
-        false => {
-            Err(format!("model.config.{key} = {name:?} is not supported; supported: {}", ACTIVATIONS.join(", ")))
-        }
+        false => Err(format!("model.config.{key} = {name:?} is not supported; supported: {}", ACTIVATIONS.join(", "))),
     }
 }
 
@@ -131,7 +120,8 @@ fn shape4(value: Value) -> [usize; 4] {
 /// 0 where a query sees a key, else −∞: `(queries, keys)`.
 fn visible(s: &mut Scope, queries: usize, keys: usize, window: Option<usize>) -> Value {
     let before = keys - queries.min(keys);
-    let seen = |query: usize, key: usize| key <= query + before && window.is_none_or(|most| query + before - key < most);
+    let seen =
+        |query: usize, key: usize| key <= query + before && window.is_none_or(|most| query + before - key < most);
     let mask = (0..queries * keys).map(|at| if seen(at / keys, at % keys) { 0.0 } else { f32::NEG_INFINITY });
     constant(s, [queries, keys], &mask.collect::<Vec<f32>>())
 }
@@ -187,7 +177,9 @@ fn fit_language(
         return Err(format!("the model takes rows of token ids, but a sample of the data has shape {sample:?}"));
     };
     let TargetKind::Sequences { count, .. } = targets else {
-        return Err(format!("the model says which token comes next, but the data has {targets}; take data of kind text or tokens"));
+        return Err(format!(
+            "the model says which token comes next, but the data has {targets}; take data of kind text or tokens"
+        ));
     };
     if count > vocabulary {
         return Err(format!("the data has {count} tokens, but the model only {vocabulary}; give vocab_size = {count}"));

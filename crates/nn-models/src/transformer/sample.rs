@@ -75,7 +75,8 @@ impl Sampler {
                 }
             }
         }
-        let mut order: Vec<u32> = (0..logits.len() as u32).filter(|&token| logits[token as usize] > f32::NEG_INFINITY).collect();
+        let mut order: Vec<u32> =
+            (0..logits.len() as u32).filter(|&token| logits[token as usize] > f32::NEG_INFINITY).collect();
         let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
         if temperature == 0.0 || order.len() <= 1 {
             return order.into_iter().min_by(by_logit);
@@ -137,7 +138,10 @@ mod tests {
         near(&counts(Sampling { top_p: 0.7, ..plain }, &logits, &[]), [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
         near(&counts(Sampling { top_p: 1e-6, ..plain }, &logits, &[]), [1.0, 0.0, 0.0, 0.0]);
         // At temperature ½ probabilities are squared: 16, 4, 1 and 1 of 22.
-        near(&counts(Sampling { temperature: 0.5, ..plain }, &logits, &[]), [16.0 / 22.0, 4.0 / 22.0, 1.0 / 22.0, 1.0 / 22.0]);
+        near(
+            &counts(Sampling { temperature: 0.5, ..plain }, &logits, &[]),
+            [16.0 / 22.0, 4.0 / 22.0, 1.0 / 22.0, 1.0 / 22.0],
+        );
         near(&counts(Sampling { temperature: 0.0, ..plain }, &logits, &[]), [1.0, 0.0, 0.0, 0.0]);
         // −ln 2 doubled is the logit of a quarter of the first.
         let penalty = Sampling { repetition_penalty: 2.0, ..plain };

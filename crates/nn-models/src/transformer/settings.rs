@@ -96,10 +96,7 @@ pub(crate) fn check_other(other: &Other, known: &[(&str, &[&str])]) -> Result<()
         };
         let value = value.to_string();
         if !allowed.is_empty() && !allowed.contains(&value.as_str()) {
-            return Err(format!(
-                "model.config.{name} = {value} is not supported; supported: {}",
-                allowed.join(", ")
-            ));
+            return Err(format!("model.config.{name} = {value} is not supported; supported: {}", allowed.join(", ")));
         }
     }
     Ok(())

@@ -169,10 +169,7 @@ impl Loss {
                 ))
             }
             (Loss::CrossEntropy, TargetKind::Probabilities { count }) if output.rank() == 2 && width == count => Ok(()),
-            (
-                _,
-                TargetKind::ClassMaps { .. } | TargetKind::Sequences { .. } | TargetKind::Probabilities { .. },
-            ) => {
+            (_, TargetKind::ClassMaps { .. } | TargetKind::Sequences { .. } | TargetKind::Probabilities { .. }) => {
                 Err(format!("the loss {name} cannot be used with {targets}; use cross_entropy"))
             }
             (Loss::BinaryCrossEntropy, TargetKind::Classes { count }) if count > 2 => {
