@@ -41,6 +41,7 @@ mod test_files;
 mod text_columns;
 mod text_file;
 pub mod text_table;
+pub mod tokens;
 pub mod topics;
 
 pub use augment::Augmentation;
@@ -56,3 +57,4 @@ pub use questions::{Question, Questions, Unanswerable};
 pub use standardise::Standardisation;
 pub use stories::{QuestionParts, stories};
 pub use targets::Targets;
+pub use tokens::Windows;
