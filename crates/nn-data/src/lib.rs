@@ -41,6 +41,7 @@ mod test_files;
 mod text_columns;
 mod text_file;
 pub mod text_table;
+pub mod tokenizer;
 pub mod tokens;
 pub mod topics;
 
@@ -57,4 +58,5 @@ pub use questions::{Question, Questions, Unanswerable};
 pub use standardise::Standardisation;
 pub use stories::{QuestionParts, stories};
 pub use targets::Targets;
+pub use tokenizer::{Encoding, SpecialTokens, StreamDecoder, TextSpan, Tokenizer, train_byte_bpe};
 pub use tokens::Windows;
