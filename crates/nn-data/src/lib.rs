@@ -40,6 +40,7 @@ mod targets;
 mod test_files;
 mod text_columns;
 mod text_file;
+pub mod text_metrics;
 pub mod text_table;
 pub mod tokenizer;
 pub mod tokens;
