@@ -1,7 +1,8 @@
 //! `wgrad train`: from a preset or a config file to a run's folder.
 
-use super::log::{Log, STOP, evaluation_fields, number};
+use super::log::{Log, STOP, bits_per_byte, evaluation_fields, number};
 use super::progress::Progress;
+use super::write::Writer;
 use super::{DeviceArgument, device_name, open_device, pictures, print, with_commas};
 use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
 use crate::error::Error;
@@ -83,6 +84,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 
     // Config, data and weights are good, and the model fits the device: from here on there is a folder.
     let folder = place.make()?;
+    if let Some(text) = &data.text {
+        text.tokenizer.save(&folder.tokenizer())?;
+        // Beside the config, wherever the folder goes.
+        config.data.tokenizer = Some("tokenizer.json".into());
+    }
     let toml = config.to_toml()?;
     folder.write_config(&toml)?;
     let mut log = begin_log(&folder, &config, &data, trainer.step())?;
@@ -242,6 +248,8 @@ fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) 
         evaluations: Vec::new(),
         last: None,
         speed: 0.0,
+        bytes_per_token: data.text.as_ref().map(|text| text.bytes_per_token),
+        writer: Writer::new(config, data),
         failure: None,
     };
     log.take_up(&lines);
@@ -321,13 +329,16 @@ fn finish(
     last["seconds"] = json!((seconds * 1000.0).round() / 1000.0);
     last["parameters"] = json!(parameters);
     last["loss"] = log.steps.last().map_or(json!(null), |(_, loss)| number(*loss));
-    evaluation_fields(&mut last, &evaluation);
+    evaluation_fields(&mut last, &evaluation, log.bytes_per_token);
     last["eval_rows"] = json!(evaluation.rows);
     last["samples_per_s"] = json!(log.speed.round());
     log.metrics.write(&last)?;
 
     let model = config.model.architecture.model().describe();
-    let measures = measures(&evaluation);
+    let mut measures = measures(&evaluation);
+    measures.extend(
+        log.bytes_per_token.map(|bytes| ("Bits per byte".into(), format!("{:.4}", bits_per_byte(&evaluation, bytes)))),
+    );
     let summary = [
         ("Model", format!("{model}, {} parameters", with_commas(parameters as u64))),
         ("Training data", format!("{}, {} rows", data.training.name, with_commas(data.training.rows() as u64))),
@@ -389,15 +400,10 @@ fn checked(trainer: &Trainer) -> String {
 pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
     let mut measures = vec![("Loss".to_string(), format!("{:.4}", evaluation.loss))];
     if let Some(accuracy) = evaluation.accuracy {
-        let measured = match evaluation.mean_iou {
-            // Of places, not rows.
-            Some(_) => format!("{accuracy:.4} of the places"),
-            None => {
-                let right = (accuracy * evaluation.rows as f64).round() as u64;
-                format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.rows as u64))
-            }
-        };
-        measures.push(("Accuracy".into(), measured));
+        let right = (accuracy * evaluation.targets as f64).round() as u64;
+        let counted =
+            format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.targets as u64));
+        measures.push(("Accuracy".into(), counted));
     }
     if let Some(overlap) = evaluation.mean_iou {
         measures.push(("Mean IoU".into(), format!("{overlap:.4}")));

@@ -108,7 +108,9 @@ pub(super) fn run(
 pub(super) fn tokenizer(config: &Config) -> Result<Tokenizer, Error> {
     let path = config.data.tokenizer.as_deref().filter(|path| *path != Path::new("char"));
     let path = path.ok_or_else(|| {
-        Error::usage("the model was trained on token ids, so what its tokens mean is unknown; train on data of kind text")
+        Error::usage(
+            "the model was trained on token ids, so what its tokens mean is unknown; train on data of kind text",
+        )
     })?;
     Ok(Tokenizer::load(path)?)
 }
@@ -130,7 +132,7 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn new(tokenizer: &'a Tokenizer, stops: &'a [String], shown: bool) -> Output<'a> {
-        let decoder = tokenizer.stream();
+        let decoder = tokenizer.stream(true);
         Output { decoder, stops, pending: String::new(), text: String::new(), shown, failure: None }
     }
 

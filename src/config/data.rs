@@ -1,6 +1,6 @@
 //! From configurations to data sets.
 
-use super::language;
+use super::language::{self, Text};
 use super::pictures::{self, Parts};
 use super::{Config, Data, DataKind};
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub(crate) struct LoadedData {
     pub(crate) test: Option<Dataset>,
     /// Channels, height and width, where a sample is a picture.
     pub(crate) picture: Option<[usize; 3]>,
+    /// How texts became tokens, where they did.
+    pub(crate) text: Option<Text>,
 }
 
 impl LoadedData {
@@ -56,7 +58,7 @@ impl LoadedData {
 /// # Errors
 /// What is wrong with the files, with path and place; settings that contradict the data.
 pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<LoadedData, Error> {
-    let Parts { all, validation, test } = load(data, outputs, model)?;
+    let Parts { all, validation, test, text } = load(data, outputs, model)?;
     let whole = validation.is_none() && test.is_none();
     let default = if whole { data.kind.default_validation(all.rows()) } else { 0.0 };
     let fraction = data.validation.unwrap_or(default);
@@ -85,7 +87,7 @@ pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Mo
         data.classes = Some(names.to_vec());
     }
     let picture = <[usize; 3]>::try_from(training.sample_shape.clone()).ok();
-    let mut loaded = LoadedData { training, held_out, test, picture };
+    let mut loaded = LoadedData { training, held_out, test, picture, text };
     pictures::prepare(data, &mut loaded, model)?;
     let LoadedData { training, held_out, test, .. } = &mut loaded;
     for set in [Some(training), held_out.as_mut(), test.as_mut()].into_iter().flatten() {
@@ -140,7 +142,7 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
     let set = test.unwrap_or(all);
     let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
     // Scale and noise are those that the run wrote down.
-    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture };
+    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, text: None };
     pictures::prepare(&mut data, &mut loaded, model)?;
     let mut set = loaded.held_out.unwrap_or(loaded.training);
     fit(&mut set, model)?;
@@ -157,6 +159,7 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
     let vocabulary = model.vocabulary();
     let set = match data.kind {
         DataKind::Tokens => return language::tokens(data, &needed("path", &data.path)?, vocabulary),
+        DataKind::Text => return language::text(data),
         DataKind::Arrays if takes_tokens(model) => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             let set = read_token_arrays(&inputs, &targets, vocabulary)?;

@@ -80,9 +80,6 @@ const KINDS: Named<Named<Keys>> = &[
     ("schedule", &[("constant", &[]), ("linear", &[]), ("cosine", &[])]),
 ];
 
-/// Kinds that are planned: they deserve another answer than a misspelt one.
-const LATER: Named<&[&str]> = &[("data", &["text"])];
-
 /// The keys of `[model.config]` by the model's kind. Models that are not here look at their keys themselves: a file of
 /// Hugging Face's has many.
 const CONFIGS: Named<&[&str]> = &[
@@ -174,9 +171,6 @@ fn kind_of<'a>(section: &str, content: &'a Table) -> Result<Option<&'a str>, Str
             None => Err(format!("{section}.kind is missing; supported kinds: {supported}")),
         },
         Some(Value::String(kind)) if names.contains(&kind.as_str()) => Ok(Some(kind)),
-        Some(Value::String(kind)) if of(LATER, section).is_some_and(|later| later.contains(&kind.as_str())) => {
-            Err(format!("{section}.kind = {kind:?} is not supported yet; supported kinds: {supported}"))
-        }
         Some(kind) => {
             let near = nearest(kind.as_str().unwrap_or_default(), names).unwrap_or_default();
             Err(format!("unknown {section}.kind = {kind}; the nearest known one is {near:?} (of {supported})"))
@@ -248,9 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn planned_kinds_are_told_from_misspelt_ones() {
-        let error = fault(&GOOD.replace("csv", "text"));
-        assert!(error.contains("not supported yet; supported kinds: arrays, csv"), "{error}");
+    fn misspelt_kinds_and_missing_sections_are_told() {
         let error = fault(&GOOD.replace("csv", "cvs"));
         assert!(error.contains("the nearest known one is \"csv\""), "{error}");
         assert!(fault("[model]\nkind = 'mlp'").contains("no section [data]"));

@@ -52,6 +52,8 @@ kinds! {
     ShapeMaps "shape-maps": &["samples", "size", "channels", "augment"], ROWS, SPLIT, SCALE;
     /// Token ids in a `.npy` file, of which a model is to say the next ones.
     Tokens "tokens": &["path", "context", "stride"], ROWS, SPLIT;
+    /// A text, of which a model is to say how it goes on.
+    Text "text": &["path", "tokenizer", "context", "stride"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.
@@ -75,6 +77,7 @@ impl DataKind {
             DataKind::Digits | DataKind::Topics | DataKind::Shapes | DataKind::ShapeMaps | DataKind::Images => 0.2,
             DataKind::Arrays
             | DataKind::Tokens
+            | DataKind::Text
             | DataKind::Mnist
             | DataKind::FashionMnist
             | DataKind::Cifar10

@@ -3,22 +3,54 @@
 use super::Data;
 use super::pictures::Parts;
 use crate::error::Error;
-use nn_data::npy::{NpyArray, NpyData};
-use nn_data::{Dataset, Inputs, Targets};
+use nn_data::tokens::{check_range, read_tokens};
+use nn_data::{Dataset, Inputs, Targets, Tokenizer, read_text};
 use std::path::Path;
 
 /// Tokens a row if nothing is said.
 const CONTEXT: usize = 64;
+/// The share of a text that is held out if nothing is said: the last tenth.
+const VALIDATION: f64 = 0.1;
+
+/// How texts became tokens.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) tokenizer: Tokenizer,
+    /// Of what is evaluated: bytes of its text for each token.
+    pub(crate) bytes_per_token: f64,
+}
 
 /// Data of kind `tokens`.
 ///
 /// # Errors
 /// What is wrong with the file or with a token, with its place; too few tokens for a row.
 pub(super) fn tokens(data: &mut Data, path: &Path, vocabulary: Option<usize>) -> Result<Parts, Error> {
-    let tokens = read(path, vocabulary)?;
+    let tokens = read_tokens(path)?;
     let count = vocabulary.unwrap_or_else(|| tokens.iter().max().map_or(1, |&largest| largest as usize + 1));
+    let name = path.display().to_string();
+    check_range(&name, &tokens, count)?;
     let fraction = *data.validation.get_or_insert(0.0);
-    windows(data, &path.display().to_string(), tokens, count, fraction)
+    windows(data, &name, tokens, count, fraction)
+}
+
+/// Data of kind `text`: by default the project's own sources.
+///
+/// # Errors
+/// What is wrong with the text or the tokeniser, with its place.
+pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
+    let (text, name) = match &data.path {
+        Some(path) => (read_text(path)?, path.display().to_string()),
+        None => (String::new(), "the sources of wgrad".to_string()),
+    };
+    let fraction = *data.validation.get_or_insert(VALIDATION);
+    let tokenizer = match &data.tokenizer {
+        Some(path) if path.as_os_str() != "char" => Tokenizer::load(path)?,
+        _ => Tokenizer::characters(&text, &[])?,
+    };
+    let tokens = tokenizer.encode(&text)?;
+    let bytes_per_token = text.len() as f64 / tokens.len().max(1) as f64;
+    let parts = windows(data, &name, tokens, tokenizer.vocabulary_size(), fraction)?;
+    Ok(Parts { text: Some(Text { tokenizer, bytes_per_token }), ..parts })
 }
 
 /// The rows of a long list of tokens, the last part of which is held out.
@@ -47,7 +79,7 @@ pub(super) fn windows(
     let held_out = tokens.split_off(first);
     let all = rows(name, tokens, context, stride, count)?;
     let validation = if fraction > 0.0 { Some(rows(name, held_out, context, context, count)?) } else { None };
-    Ok(Parts { all, validation, test: None })
+    Ok(Parts { validation, ..Parts::one(all) })
 }
 
 /// Row `r` begins at token `r · stride`; its targets are the tokens that follow each.
@@ -69,32 +101,4 @@ fn rows(name: &str, tokens: Vec<u32>, context: usize, stride: usize, count: usiz
     };
     set.validate()?;
     Ok(set)
-}
-
-/// Reads a one-dimensional array of token ids.
-fn read(path: &Path, vocabulary: Option<usize>) -> Result<Vec<u32>, Error> {
-    let fault = |what: String| Error::run(format!("{}: {what}", path.display()));
-    let NpyArray { shape, data } = NpyArray::read(path)?;
-    if shape.len() != 1 {
-        return Err(fault(format!("the array has the shape {shape:?}; give token ids in one dimension")));
-    }
-    let dtype = data.dtype();
-    let wide: Vec<i64> = match data {
-        NpyData::U16(values) => values.into_iter().map(i64::from).collect(),
-        NpyData::U32(values) => values.into_iter().map(i64::from).collect(),
-        NpyData::I64(values) => values,
-        _ => {
-            return Err(fault(format!("values of type {dtype} are no token ids; save them as uint16, uint32 or int64")));
-        }
-    };
-    let most = vocabulary.map_or(i64::from(u32::MAX), |count| count as i64);
-    match wide.iter().position(|token| !(0..most).contains(token)) {
-        Some(place) => Err(fault(format!(
-            "the token {} at place {place} (from 0) is out of range: the vocabulary has the tokens 0 to {}; correct the file, \
-             or give a model with a larger vocab_size",
-            wide[place],
-            most - 1
-        ))),
-        None => Ok(wide.into_iter().map(|token| token as u32).collect()),
-    }
 }

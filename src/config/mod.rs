@@ -56,7 +56,7 @@ pub(crate) struct Model {
 #[serde(default)]
 pub(crate) struct Data {
     pub(crate) kind: DataKind,
-    /// `csv`, `text-table`, `tokens`: the file.
+    /// `csv`, `text-table`, `tokens`, `text`: the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
     /// `arrays`: the `.npy` file of inputs.
@@ -77,10 +77,13 @@ pub(crate) struct Data {
     pub(crate) topics: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<usize>,
-    /// `tokens`: tokens a row.
+    /// `text`: `char`, or a `tokenizer.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// `tokens`, `text`: tokens a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<usize>,
-    /// `tokens`: from the beginning of a row of training to that of the next.
+    /// `tokens`, `text`: from the beginning of a row of training to that of the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stride: Option<usize>,
     /// Rows of a step.

@@ -27,7 +27,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Error> {
         &mut config.data.targets,
         &mut config.output.dir,
     ];
-    for path in paths.into_iter().flatten() {
+    let tokenizer = config.data.tokenizer.as_mut().filter(|path| path.as_os_str() != "char");
+    for path in paths.into_iter().flatten().chain(tokenizer) {
         *path = folder.join(&*path);
     }
     if config.output.name.is_empty() {

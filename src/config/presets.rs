@@ -1,7 +1,7 @@
 //! The presets: configurations that come with the program.
 
 use super::{Architecture, Augment, Config, Data, DataKind, Loss, Mlp, Model, Optimizer, Output, Train};
-use nn_models::{Autoencoder, Cnn, Ddpm, ResNet, Stem, Unet, Vae};
+use nn_models::{Autoencoder, Cnn, Ddpm, Gpt2, ResNet, Stem, Unet, Vae};
 
 /// Names of the presets and what they do.
 pub(crate) const PRESETS: &[(&str, &str)] = &[
@@ -14,6 +14,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("denoise", "digits cleaned of noise by an autoencoder"),
     ("vae-digits", "digits drawn by a variational autoencoder"),
     ("ddpm-digits", "digits of a chosen class drawn by denoising diffusion"),
+    ("char-gpt", "text that goes on as that it has read, letter by letter; also --data FILE"),
     ("text", "ten topics from word vectors by a perceptron, cross-entropy and Adam; also --data texts.csv"),
     ("text-mse", "the same, mean squared error and plain gradient descent"),
 ];
@@ -30,6 +31,7 @@ pub(crate) fn preset(name: &str) -> Option<Config> {
         "denoise" => denoise(),
         "vae-digits" => vae_digits(),
         "ddpm-digits" => ddpm_digits(),
+        "char-gpt" => char_gpt(),
         "text" => text("cross_entropy", adam(2e-3), 15),
         "text-mse" => text("mse_one_hot", Optimizer { kind: "sgd".into(), lr: Some(1.0), ..Optimizer::default() }, 40),
         _ => return None,
@@ -94,6 +96,40 @@ fn text(loss: &str, optimizer: Optimizer, epochs: u32) -> Config {
 fn pictures(kind: DataKind, batch_size: usize) -> Data {
     let (batch_size, validation, seed) = (Some(batch_size), Some(0.2), Some(0));
     Data { kind, batch_size, validation, seed, ..Data::default() }
+}
+
+/// nanoGPT's configuration for a CPU, with biases, which `transformers` wants.
+fn char_gpt() -> Config {
+    let data = Data { kind: DataKind::Text, batch_size: Some(12), context: Some(64), ..Data::default() };
+    let model = Gpt2 {
+        vocab_size: 0,
+        n_positions: 64,
+        n_embd: 128,
+        n_layer: 4,
+        n_head: 4,
+        resid_pdrop: 0.0,
+        embd_pdrop: 0.0,
+        attn_pdrop: 0.0,
+        ..Gpt2::default()
+    };
+    let optimizer = Optimizer {
+        kind: "adamw".into(),
+        lr: Some(1e-3),
+        betas: Some([0.9, 0.99]),
+        weight_decay: Some(0.1),
+        decay: "matrices".into(),
+        ..Optimizer::default()
+    };
+    let train = Train {
+        steps: Some(2000),
+        clip_norm: Some(1.0),
+        eval_every: Some(250),
+        eval_batches: Some(50),
+        ..Train::default()
+    };
+    let mut config = with(Architecture::Gpt2(model), data, "cross_entropy", optimizer, train);
+    config.schedule = super::Schedule { kind: "cosine".into(), warmup: 100, min_lr: 1e-4 };
+    config
 }
 
 fn cosine(config: Config) -> Config {

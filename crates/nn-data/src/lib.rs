@@ -59,5 +59,6 @@ pub use questions::{Question, Questions, Unanswerable};
 pub use standardise::Standardisation;
 pub use stories::{QuestionParts, stories};
 pub use targets::Targets;
+pub use text_file::read_text;
 pub use tokenizer::{Encoding, SpecialTokens, StreamDecoder, TextSpan, Tokenizer, train_byte_bpe};
 pub use tokens::Windows;

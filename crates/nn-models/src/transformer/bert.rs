@@ -57,7 +57,8 @@ pub struct Bert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_labels: Option<usize>,
     #[serde(flatten)]
-    other: Other,
+    /// The other settings of a file, by name; those without effect are kept, others refused.
+    pub other: Other,
 }
 
 /// `transformers.DistilBertForSequenceClassification` and the others of its family; as [`Bert`].
@@ -100,7 +101,8 @@ pub struct DistilBert {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_labels: Option<usize>,
     #[serde(flatten)]
-    other: Other,
+    /// The other settings of a file, by name; those without effect are kept, others refused.
+    pub other: Other,
 }
 
 impl Default for Bert {

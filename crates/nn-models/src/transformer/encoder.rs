@@ -1,7 +1,7 @@
 //! Encoders that see a text whole (Vaswani et al. 2017; Devlin et al. 2018), and what stands on top of them.
 
 use super::{Attend, activate, attend, drop, fits_context, project, split_heads};
-use nn_core::{Tensor, Value};
+use nn_core::Value;
 use nn_train::nn::{Layer, LayerNorm, TargetKind};
 use nn_train::{Init, Scope};
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,8 @@ impl Encoder<'_> {
             let places = match self.family {
                 Family::Roberta => {
                     let pad = s.trace().scalar_u32(self.pad);
-                    self.look_up(places, counted(known) * known + pad)
+                    let counted = known.to_f32().cumulative_sum(1).to_u32();
+                    self.look_up(places, counted * known + pad)
                 }
                 _ => places.slice(&[0, 0], [length, self.width]),
             };
@@ -339,18 +340,5 @@ impl Encoder<'_> {
             ));
         }
         Ok(())
-    }
-}
-
-/// How many of the tokens up to each are known, `u32 (rows, length)`, where padding is at the end.
-fn counted(known: Value) -> Value {
-    let length = known.shape()[1];
-    let numbers: Vec<u32> = (1..=length as u32).collect();
-    match Tensor::from_u32([1, length], &numbers) {
-        Ok(numbers) => known.recorder().constant(&numbers).broadcast_to(known.shape()),
-        Err(error) => {
-            known.recorder().fail("positions", error.to_string());
-            known
-        }
     }
 }

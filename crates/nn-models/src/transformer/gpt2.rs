@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al. 2019), as `transformers.GPT2LMHeadModel`.
 
-use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
+use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document, token_ids};
 use super::{
     Attend, LanguageModel, Place, activate, attend, check_activation, drop, fit_language, fit_vocabulary, fits_context,
     project,
@@ -51,7 +51,8 @@ pub struct Gpt2 {
     /// Whether the embedding of tokens is the last layer's weight.
     pub tie_word_embeddings: bool,
     #[serde(flatten)]
-    other: Other,
+    /// The other settings of a file, by name; those without effect are kept, others refused.
+    pub other: Other,
 }
 
 impl Default for Gpt2 {
@@ -141,6 +142,10 @@ impl LanguageModel for Gpt2 {
 
     fn context(&self) -> usize {
         self.n_positions
+    }
+
+    fn end_tokens(&self) -> Vec<u32> {
+        token_ids(&self.other, "eos_token_id")
     }
 
     fn logits(&self, s: &mut Scope, tokens: Value, place: Place) -> Value {

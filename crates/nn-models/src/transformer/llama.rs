@@ -1,6 +1,6 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
-use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document};
+use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document, token_ids};
 use super::temporary::{RotaryScaling, RotaryTable, rms_norm, rotary};
 use super::{
     Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context,
@@ -70,7 +70,8 @@ pub struct Llama {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_sliding_window: Option<bool>,
     #[serde(flatten)]
-    other: Other,
+    /// The other settings of a file, by name; those without effect are kept, others refused.
+    pub other: Other,
 }
 
 /// How positions turn queries and keys (Su et al. 2021), and how that is stretched for longer contexts.
@@ -96,7 +97,8 @@ pub struct Rope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub original_max_position_embeddings: Option<usize>,
     #[serde(flatten)]
-    other: Other,
+    /// The other settings of a file, by name; those without effect are kept, others refused.
+    pub other: Other,
 }
 
 impl Default for Llama {
@@ -241,6 +243,10 @@ impl LanguageModel for Llama {
 
     fn context(&self) -> usize {
         self.max_position_embeddings
+    }
+
+    fn end_tokens(&self) -> Vec<u32> {
+        token_ids(&self.other, "eos_token_id")
     }
 
     fn logits(&self, s: &mut Scope, tokens: Value, place: Place) -> Value {

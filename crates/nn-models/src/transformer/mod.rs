@@ -17,6 +17,7 @@ pub use generate::Generator;
 pub use gpt2::Gpt2;
 pub use llama::{Llama, Rope};
 pub use sample::Sampling;
+pub use settings::Other;
 
 use nn_core::{DType, Tensor, Value};
 use nn_train::nn::{Dropout, Layer, TargetKind};
@@ -29,6 +30,9 @@ pub trait LanguageModel: Layer {
 
     /// How many tokens it looks at at most.
     fn context(&self) -> usize;
+
+    /// The tokens that end a text, as far as the settings say.
+    fn end_tokens(&self) -> Vec<u32>;
 
     /// The logits `(rows, length, vocabulary)` of the token after each of `tokens`, `u32 (rows, length)`.
     fn logits(&self, s: &mut Scope, tokens: Value, place: Place) -> Value;

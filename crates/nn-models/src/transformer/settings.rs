@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Settings that no field of a model holds, by name. They are kept, so that the file can be written again.
-pub(crate) type Other = BTreeMap<String, Value>;
+pub type Other = BTreeMap<String, Value>;
 
 /// Settings that change nothing of what a model computes from its weights: records, outputs, and how to generate.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -113,6 +113,16 @@ pub(crate) fn check_model_type(other: &Other, supported: &[&str]) -> Result<(), 
             supported.join(", ")
         )),
         _ => Ok(()),
+    }
+}
+
+/// The token ids that a setting names: one or several.
+pub(crate) fn token_ids(other: &Other, name: &str) -> Vec<u32> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match other.get(name) {
+        Some(Value::Array(ids)) => ids.iter().filter_map(id).collect(),
+        Some(value) => id(value).into_iter().collect(),
+        None => Vec::new(),
     }
 }
 

@@ -17,6 +17,8 @@ const MAX_CONFUSION: usize = 1000;
 pub struct Evaluation {
     /// How many rows were measured.
     pub rows: usize,
+    /// How many targets they have: one a row, or one for each place that has one.
+    pub targets: usize,
     /// The mean loss over them.
     pub loss: f64,
     /// For classes, and for one binary target a row: the share of right predictions, over all places of class maps and
@@ -151,9 +153,11 @@ impl Trainer {
         }
         let confusion =
             (classified && classes <= MAX_CONFUSION).then(|| metrics::confusion(&predictions, &labels, classes));
+        let targets = if classified { labels.len() } else { rows_done };
         let maps = matches!(kind, TargetKind::ClassMaps { .. });
         Ok(Evaluation {
             rows: rows_done,
+            targets,
             loss: loss_sum / counted,
             accuracy: classified.then(|| metrics::accuracy(&predictions, &labels)),
             mean_absolute_error: (measure == Measure::AbsoluteError).then(|| error_sum / rows_done as f64),
