@@ -196,6 +196,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "to_i32" => x.to_i32(),
         "reshape" => x.reshape(list("to")),
         "permute" => x.permute(&list("order")),
+        "detach" => x.detach(),
         "broadcast" => x.broadcast_to(list("to")),
         "slice" => x.slice(&list("starts"), list("sizes")),
         "concat" => x.concat(&inputs[1..], axis()),

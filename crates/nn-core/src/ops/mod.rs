@@ -5,6 +5,7 @@ mod along;
 mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
+mod detach;
 mod einsum;
 mod elementwise;
 mod elementwise_row;
@@ -53,6 +54,7 @@ pub fn names() -> Vec<&'static str> {
         pool::NAMES,
         resample::NAMES,
         normalised::NAMES,
+        detach::NAMES,
         cumulative_sum::NAMES,
         along::NAMES,
         sort::NAMES,
