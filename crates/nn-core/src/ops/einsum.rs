@@ -121,6 +121,18 @@ impl Labelled {
         if own.len() == labels.len() { ordered } else { ordered.reshape(sizes) }
     }
 
+    /// A batch of matrices, whose rows and columns are those labels.
+    #[track_caller]
+    fn matrix(&self, batch: &[char], rows: &[char], columns: &[char]) -> Value {
+        let ordered = self.ordered(&[batch, rows, columns].concat());
+        if rows.len() == 1 && columns.len() == 1 {
+            return ordered;
+        }
+        let total = |group: &[char]| group.iter().map(|&label| self.size(label)).product::<usize>();
+        let batch = batch.iter().map(|&label| self.size(label));
+        ordered.reshape(batch.chain([total(rows), total(columns)]).collect::<Vec<usize>>())
+    }
+
     /// The product with another one, summed over the labels that only these two have.
     #[track_caller]
     fn product(&self, other: &Labelled, wanted: impl Fn(char) -> bool + Copy) -> Labelled {
@@ -134,20 +146,14 @@ impl Labelled {
         let depth = of(&left, &|label| right.labels.contains(&label) && !wanted(label));
         let rows = of(&left, &|label| !right.labels.contains(&label));
         let columns = of(&right, &|label| !left.labels.contains(&label));
-        let labels = [&batch[..], &rows, &columns].concat();
-        if depth.is_empty() {
-            return Labelled { value: left.spread(&labels) * right.spread(&labels), labels };
+        if depth.is_empty() || (rows.is_empty() && columns.is_empty()) {
+            // Nothing is summed; or dot products, for which a matrix product would leave most of a workgroup idle.
+            let labels = [&batch[..], &depth, &rows, &columns].concat();
+            let value = left.spread(&labels) * right.spread(&labels);
+            return Labelled { value, labels }.summed(wanted);
         }
-        let batch_sizes: Vec<usize> = batch.iter().map(|&label| left.size(label)).collect();
-        let total = |side: &Labelled, group: &[char]| group.iter().map(|&label| side.size(label)).product::<usize>();
-        let matrix = |side: &Labelled, first: &[char], second: &[char]| {
-            let ordered = side.ordered(&[&batch[..], first, second].concat());
-            if first.len() == 1 && second.len() == 1 {
-                return ordered;
-            }
-            ordered.reshape([&batch_sizes[..], &[total(side, first), total(side, second)]].concat())
-        };
-        let product = matrix(&left, &rows, &depth).matmul(matrix(&right, &depth, &columns));
+        let labels = [&batch[..], &rows, &columns].concat();
+        let product = left.matrix(&batch, &rows, &depth).matmul(right.matrix(&batch, &depth, &columns));
         let sizes = labels.iter().map(|&label| left.size(label).max(right.size(label))).collect::<Vec<usize>>();
         let whole = rows.len() == 1 && columns.len() == 1;
         Labelled { value: if whole { product } else { product.reshape(sizes) }, labels }
