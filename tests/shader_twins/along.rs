@@ -154,3 +154,27 @@ fn permutations_are_undone() {
         assert_close(&format!("{rows} {columns}"), &floats(output), &expected, 0.0);
     }
 }
+
+/// (10⁸ + 1) − 10⁸ is 0 in f32, and any other order of the three gives 1.
+#[test]
+fn equal_indices_are_added_in_order() {
+    let Some(device) = device() else { return };
+    let count = 600;
+    let numbers = ["rows", "size", "count", "source_stride", "output_stride", "first_place"];
+    let numbers = numbers.into_iter().zip([1, 3, count, count, 3, 0]);
+    let offsets = ["source_offset", "indices_offset", "output_offset"].into_iter().map(|name| (name, OFFSET));
+    let parameters: Vec<_> = numbers.chain(offsets).map(|(name, number)| (name, Words::from(number as u32))).collect();
+    // In one tile, and from one to the next.
+    for places in [[0, 1, 2], [3, 40, 255], [200, 256, 511], [5, 6, 599]] {
+        let (mut source, mut indices) = (vec![0f32; count], vec![2u32; count]);
+        for (place, value) in places.into_iter().zip([1e8, 1.0, -1e8]) {
+            (source[place], indices[place]) = (value, 1);
+        }
+        let inputs = [bytes(&shifted(&source, f32::NAN)), bytes(&shifted(&indices, 0))];
+        for width in WIDTHS {
+            let kernel = shader("scatter_add").unwrap().specialise(&[("WIDTH", width)]).unwrap();
+            let output = floats(launch(&device, &kernel, &inputs, &parameters, 3, [1, 1, 1]));
+            assert_eq!(output, [0.0; 3], "{places:?}, {width}");
+        }
+    }
+}

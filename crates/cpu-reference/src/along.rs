@@ -51,7 +51,7 @@ pub fn scatter_add<T: Real>(source: &[T], indices: &[u32], [size, count]: [usize
 }
 
 /// `output[o][indices[o][c]] = source[o][c]`, all `(outer, size)`. The indices of a row are a permutation: the way back from
-/// [`sort`](crate::sort).
+/// [`sort`](fn@crate::sort).
 ///
 /// # Panics
 /// If the lengths do not agree, or an index is not below `size` ("internal: …").
@@ -87,7 +87,7 @@ fn each_row<T: Real>(
 }
 
 fn check(whole: usize, indices: usize, [size, count, inner]: [usize; 3], chosen: usize) {
-    let outer = if size * inner > 0 { whole / (size * inner) } else { 0 };
+    let outer = whole.checked_div(size * inner).unwrap_or(0);
     assert!(
         outer > 0 && whole == outer * size * inner && chosen == outer * count * inner && indices == chosen && count > 0,
         "internal: {indices} indices into {size} places, {count} times {inner}: {whole} elements, {chosen} chosen"

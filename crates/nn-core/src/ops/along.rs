@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
 use crate::ops::samples::{Samples, tensor, whole};
-use crate::ops::support::{flat_groups, for_precision, last_and_back, one, refused, row_groups};
+use crate::ops::support::{axis_last, flat_groups, for_precision, one, refused, reordered, row_groups};
 use crate::tensor::window::Axis;
 use crate::tensor::{DType, Shape, TensorType};
 
@@ -225,9 +225,9 @@ impl KernelOp for ScatterAdd {
 /// Zeros, `size` of them along `axis`, to which each element of `source` is added at its index.
 #[track_caller]
 fn sums_by_index(source: Value, indices: Value, axis: usize, size: usize) -> Value {
-    let order = last_and_back(source.shape().rank(), axis);
-    let moved = |value: Value| if order.is_empty() { value } else { value.permute(&order) };
-    moved(apply(ScatterAdd { size }, &[moved(source), moved(indices)])[0])
+    let Some((source, order)) = axis_last(NAMES[1], source, axis) else { return source };
+    let indices = reordered(indices, &order);
+    reordered(apply(ScatterAdd { size }, &[source, indices])[0], &order)
 }
 
 impl Value {

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
 use crate::ops::accuracy::double_sum;
 use crate::ops::samples::{Samples, tensor};
-use crate::ops::support::{along_last, for_precision, one, row_groups};
+use crate::ops::support::{axis_last, for_precision, one, reordered, row_groups};
 use crate::tensor::window::Axis;
 use crate::tensor::{DType, TensorType};
 
@@ -140,8 +140,8 @@ impl Value {
     /// `torch.cumsum(x.flip(axis), axis).flip(axis)` for the latter.
     #[track_caller]
     pub fn cumulative_sum_by(self, axis: usize, options: CumulativeSum) -> Value {
-        let [sums] = along_last(NAMES[0], axis, self, |x| [apply(options, &[x])[0]]);
-        sums
+        let Some((x, order)) = axis_last(NAMES[0], self, axis) else { return self };
+        reordered(apply(options, &[x])[0], &order)
     }
 }
 

@@ -6,6 +6,7 @@ mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
 mod detach;
+mod einsum;
 mod elementwise;
 mod elementwise_row;
 mod elementwise_samples;
@@ -31,6 +32,7 @@ mod support;
 
 pub use convolution::Convolution;
 pub use cumulative_sum::CumulativeSum;
+pub use einsum::einsum;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;

@@ -6,7 +6,7 @@ use crate::graph::{
     apply_many, word,
 };
 use crate::ops::samples::{Samples, tensor, whole};
-use crate::ops::support::{along_last, flat_groups, for_precision, one, refused, row_groups};
+use crate::ops::support::{axis_last, flat_groups, for_precision, one, refused, reordered, row_groups};
 use crate::tensor::window::Axis;
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -251,7 +251,9 @@ impl Value {
     /// as larger than all numbers. The gradient goes back to where the elements stood. `torch.sort(stable=True)`.
     #[track_caller]
     pub fn sort(self, axis: usize, descending: bool) -> [Value; 2] {
-        along_last(NAMES[0], axis, self, |x| apply_many(Sort { descending }, &[x]))
+        let Some((x, order)) = axis_last(NAMES[0], self, axis) else { return [self; 2] };
+        let [values, places] = apply_many(Sort { descending }, &[x]);
+        [reordered(values, &order), reordered(places, &order)]
     }
 
     /// The `count` largest elements along `axis`, the largest first, or the smallest ones, the smallest first: their
@@ -272,7 +274,9 @@ impl Value {
         }
         let mut sizes = shape.to_vec();
         sizes[axis] = count;
-        self.sort(axis, largest).map(|sorted| sorted.slice(&vec![0; sizes.len()], sizes.clone()))
+        let starts = vec![0; sizes.len()];
+        let [values, places] = self.sort(axis, largest);
+        [values.slice(&starts, sizes.clone()), places.slice(&starts, sizes)]
     }
 }
 

@@ -56,35 +56,24 @@ pub(super) fn check_axes(axes: &[usize], shape: &Shape) -> Result<(), String> {
     Ok(())
 }
 
-/// What `work` makes of a value whose dimension `axis` is moved last, each with that dimension moved back. An axis beyond
-/// the shape is noted as a mistake of the operator `what`.
+/// The value with its dimension `axis` moved last, and the order of dimensions that moves it there and back; `None` once an
+/// axis beyond the shape is noted as a mistake of the operator `what`.
 #[track_caller]
-pub(super) fn along_last<const N: usize>(
-    what: &str,
-    axis: usize,
-    value: Value,
-    work: impl FnOnce(Value) -> [Value; N],
-) -> [Value; N] {
+pub(super) fn axis_last(what: &str, value: Value, axis: usize) -> Option<(Value, Vec<usize>)> {
     let shape = value.shape();
-    let rank = shape.rank();
-    if axis >= rank {
-        return [refused(value, what, format!("axis {axis} is beyond the dimensions of {shape}")); N];
+    if axis >= shape.rank() {
+        refused(value, what, format!("axis {axis} is beyond the dimensions of {shape}"));
+        return None;
     }
-    let order = last_and_back(rank, axis);
-    if order.is_empty() {
-        return work(value);
-    }
-    work(value.permute(&order)).map(|made| made.permute(&order))
+    let mut order: Vec<usize> = (0..shape.rank()).collect();
+    order.swap(axis, shape.rank() - 1);
+    Some((reordered(value, &order), order))
 }
 
-/// The order of so many dimensions that moves `axis` last, and moves it back; empty if it is the last.
-pub(super) fn last_and_back(rank: usize, axis: usize) -> Vec<usize> {
-    if axis + 1 >= rank {
-        return Vec::new();
-    }
-    let mut order: Vec<usize> = (0..rank).collect();
-    order.swap(axis, rank - 1);
-    order
+/// The value with its dimensions in this order; itself if that is the order that they have.
+#[track_caller]
+pub(super) fn reordered(value: Value, order: &[usize]) -> Value {
+    if order.is_sorted() { value } else { value.permute(order) }
 }
 
 /// The value itself, once a mistake of the caller is noted.

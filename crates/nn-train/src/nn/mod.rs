@@ -3,12 +3,15 @@
 mod activation;
 mod convolution;
 mod dropout;
+mod embedding;
 mod flatten;
+mod gated;
 mod linear;
 pub mod loss;
 mod moving;
 mod norm;
 mod pool;
+mod positions;
 mod sequential;
 mod upsample;
 
@@ -16,7 +19,9 @@ pub use crate::scope::Init;
 pub use activation::{Elu, Gelu, GeluTanh, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Softplus, Tanh};
 pub use convolution::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Padding, Pair};
 pub use dropout::{Dropout, Dropout1d, Dropout2d};
+pub use embedding::Embedding;
 pub use flatten::Flatten;
+pub use gated::{geglu, glu, swiglu};
 pub use linear::Linear;
 pub use loss::{IGNORED, Loss, Objective, TargetKind};
 pub use moving::{Identity, PixelShuffle, PixelUnshuffle, ZeroPad2d};
@@ -25,6 +30,7 @@ pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
     GlobalAveragePool, MaxPool1d, MaxPool2d,
 };
+pub use positions::sinusoidal_positions;
 pub use sequential::Sequential;
 pub use upsample::{Factors, Upsample};
 
