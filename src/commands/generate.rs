@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    texts: write::Arguments,
+    texts: write::TextArguments,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print one JSON document

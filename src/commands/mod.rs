@@ -6,6 +6,7 @@ mod evaluate;
 mod explain;
 mod generate;
 mod log;
+mod mistakes;
 mod model;
 mod origin;
 mod pictures;

@@ -3,12 +3,13 @@
 use super::log::{Log, STOP, bits_per_byte, evaluation_fields, number};
 use super::progress::Progress;
 use super::write::Writer;
-use super::{DeviceArgument, device_name, open_device, pictures, print, with_commas};
+use super::{DeviceArgument, device_name, mistakes, open_device, pictures, print, with_commas};
 use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
 use crate::error::Error;
 use crate::report::{self, RunReport};
 use crate::run_folder::{Place, RunFolder};
 use nn_core::{Check, Session};
+use nn_data::text_metrics::macro_f1;
 use nn_train::{Evaluation, Trainer, train::read_tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let device = open_device(&device_name)?;
     let data = config.complete(&at)?;
     config.train.device = Some(device_name.0);
+    data.text.iter().flat_map(|text| &text.notes).for_each(|note| eprintln!("{note}"));
     let check =
         arguments.check.as_ref().map(|name| if name.is_empty() { Check::Every } else { Check::From(name.clone()) });
     let mut trainer = config.trainer(device)?.check(check);
@@ -248,7 +250,7 @@ fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) 
         evaluations: Vec::new(),
         last: None,
         speed: 0.0,
-        bytes_per_token: data.text.as_ref().map(|text| text.bytes_per_token),
+        bytes_per_token: data.text.as_ref().and_then(|text| text.bytes_per_token),
         writer: Writer::new(config, data),
         failure: None,
     };
@@ -350,6 +352,7 @@ fn finish(
     // The names that the report itself would add, without how many rows were right.
     let last = measures.iter().map(|(name, value)| (format!("Last evaluation {}", name.to_lowercase()), value.clone()));
     let summary = summary.chain(last).collect();
+    let mistakes = mistakes::most_confident(config, data, trainer)?;
     let report = RunReport {
         title: format!("{}: {model}", config.output.name),
         config_toml: toml,
@@ -357,6 +360,7 @@ fn finish(
         steps: std::mem::take(&mut log.steps),
         evaluations: std::mem::take(&mut log.evaluations),
         confusion: confusion(config, &evaluation),
+        mistakes: mistakes.clone(),
         sheets: pictures::sheets(config, data, trainer)?,
         summary,
     };
@@ -365,7 +369,7 @@ fn finish(
     let measures: Vec<String> =
         measures.iter().map(|(name, value)| format!("{} {value}", name.to_lowercase())).collect();
     print(&format!(
-        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\n{}run: {}\nreport: {}\n",
+        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\n{}{}run: {}\nreport: {}\n",
         config.output.name,
         with_commas(parameters as u64),
         with_commas(trainer.step().into()),
@@ -373,10 +377,17 @@ fn finish(
         data.tested_name(),
         with_commas(evaluation.rows as u64),
         measures.join(", "),
+        told(&mistakes),
         checked(trainer),
         folder.path().display(),
         folder.report().display()
     ))
+}
+
+/// The most confident mistakes, a line each; nothing where there are none.
+fn told(mistakes: &[(String, String)]) -> String {
+    let lines: String = mistakes.iter().map(|(what, text)| format!("  {what}: {text}\n")).collect();
+    if lines.is_empty() { lines } else { format!("most confident mistakes:\n{lines}") }
 }
 
 /// What `--check` compared, as a line; nothing without it.
@@ -404,6 +415,9 @@ pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
         let counted =
             format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.targets as u64));
         measures.push(("Accuracy".into(), counted));
+    }
+    if let (Some(counts), None) = (&evaluation.confusion, evaluation.mean_iou) {
+        measures.push(("Macro F1".into(), format!("{:.4}", macro_f1(counts))));
     }
     if let Some(overlap) = evaluation.mean_iou {
         measures.push(("Mean IoU".into(), format!("{overlap:.4}")));

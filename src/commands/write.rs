@@ -17,7 +17,7 @@ use std::time::Instant;
 const SAMPLE: usize = 160;
 
 #[derive(clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct TextArguments {
     /// The text to go on with
     #[arg(long, value_name = "TEXT", help_heading = "Texts")]
     prompt: Option<String>,
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 /// # Errors
 /// If the prompt or the settings cannot be used, or the device fails.
 pub(super) fn run(
-    arguments: &Arguments,
+    arguments: &TextArguments,
     found: &model::Found,
     device: Option<&str>,
     seed: u32,

@@ -2,6 +2,7 @@
 
 use super::language::{self, Text};
 use super::pictures::{self, Parts};
+use super::texts;
 use super::{Config, Data, DataKind};
 use crate::error::Error;
 use nn_data::arrays::{read_arrays, read_token_arrays};
@@ -138,6 +139,8 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
         }
     }
     let model = config.model.architecture.model();
+    // What is given is evaluated whole.
+    data.validation = Some(0.0);
     let Parts { all, test, .. } = load(&mut data, config.outputs(), model)?;
     let set = test.unwrap_or(all);
     let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
@@ -160,6 +163,7 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
     let set = match data.kind {
         DataKind::Tokens => return language::tokens(data, &needed("path", &data.path)?, vocabulary),
         DataKind::Text => return language::text(data),
+        DataKind::LabelledText => return texts::labelled(data),
         DataKind::Arrays if takes_tokens(model) => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             let set = read_token_arrays(&inputs, &targets, vocabulary)?;

@@ -54,6 +54,8 @@ kinds! {
     Tokens "tokens": &["path", "context", "stride"], ROWS, SPLIT;
     /// A text, of which a model is to say how it goes on.
     Text "text": &["path", "tokenizer", "context", "stride"], ROWS, SPLIT;
+    /// Texts with labels, as tokens.
+    LabelledText "labelled-text": &["path", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.
@@ -78,6 +80,7 @@ impl DataKind {
             DataKind::Arrays
             | DataKind::Tokens
             | DataKind::Text
+            | DataKind::LabelledText
             | DataKind::Mnist
             | DataKind::FashionMnist
             | DataKind::Cifar10

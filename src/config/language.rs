@@ -16,8 +16,12 @@ const VALIDATION: f64 = 0.1;
 #[derive(Debug)]
 pub(crate) struct Text {
     pub(crate) tokenizer: Tokenizer,
-    /// Of what is evaluated: bytes of its text for each token.
-    pub(crate) bytes_per_token: f64,
+    /// Of a text to go on with: its bytes for each token.
+    pub(crate) bytes_per_token: Option<f64>,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+    /// Of each row that is evaluated at the end the text that it comes from, where rows are texts.
+    pub(crate) shown: Vec<String>,
 }
 
 /// Data of kind `tokens`.
@@ -48,9 +52,10 @@ pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
         _ => Tokenizer::characters(&text, &[])?,
     };
     let tokens = tokenizer.encode(&text)?;
-    let bytes_per_token = text.len() as f64 / tokens.len().max(1) as f64;
+    let bytes_per_token = Some(text.len() as f64 / tokens.len().max(1) as f64);
     let parts = windows(data, &name, tokens, tokenizer.vocabulary_size(), fraction)?;
-    Ok(Parts { text: Some(Text { tokenizer, bytes_per_token }), ..parts })
+    let text = Text { tokenizer, bytes_per_token, notes: Vec::new(), shown: Vec::new() };
+    Ok(Parts { text: Some(text), ..parts })
 }
 
 /// The rows of a long list of tokens, the last part of which is held out.

@@ -10,6 +10,7 @@ mod parse;
 mod pictures;
 mod presets;
 mod settings;
+mod texts;
 
 pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
@@ -18,6 +19,7 @@ pub(crate) use kinds::DataKind;
 pub(crate) use parse::read;
 pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
+pub(crate) use texts::text_row;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -77,12 +79,18 @@ pub(crate) struct Data {
     pub(crate) topics: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<usize>,
-    /// `text`: `char`, or a `tokenizer.json`.
+    /// `text`, `labelled-text`: a `tokenizer.json`; of `text` also `char`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// `tokens`, `text`: tokens a row.
+    /// `tokens`, `text`, `labelled-text`: tokens a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<usize>,
+    /// `labelled-text`: tokens of a tokeniser that is made of the training texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vocabulary: Option<usize>,
+    /// `labelled-text`: what becomes of texts longer than the context, `split` or `refuse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) long: Option<String>,
     /// `tokens`, `text`: from the beginning of a row of training to that of the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stride: Option<usize>,

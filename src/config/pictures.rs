@@ -62,6 +62,7 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
         DataKind::Arrays
         | DataKind::Tokens
         | DataKind::Text
+        | DataKind::LabelledText
         | DataKind::Csv
         | DataKind::Xor
         | DataKind::Topics

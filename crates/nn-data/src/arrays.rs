@@ -91,28 +91,50 @@ pub fn read_token_arrays(inputs: &Path, targets: &Path, vocabulary: Option<usize
         let remedy = "the model takes token ids: save them as uint32 or int64";
         fault(inputs_path, format!("inputs of type {dtype} cannot be used"), remedy)
     })?;
-    let most = vocabulary.unwrap_or(CLASSES as usize) as i64;
-    if let Some(place) = tokens.iter().position(|token| !(0..most).contains(token)) {
-        return Err(DataError::Row {
-            path: inputs_path.to_path_buf(),
-            row: place / length,
-            what: format!("the token {} at place {} is out of range", tokens[place], place % length),
-            remedy: format!("the model's vocabulary has the tokens 0 to {}", most - 1),
-        });
-    }
+    let values = narrow_tokens(&tokens, length, vocabulary, inputs_path)?;
     let places = target_shape.iter().product();
     let targets = match floats(targets.data) {
         Ok(values) => Targets::Values { values, width: places },
         Err(integers) if places > 1 => sequences(&integers, places, targets_path)?,
         Err(integers) => classes(&integers, targets_path)?,
     };
-    let values: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
     let vocabulary = vocabulary.unwrap_or_else(|| values.iter().max().map_or(1, |&largest| largest as usize + 1));
     let inputs = Inputs::Tokens { values, stride: length, vocabulary };
     let name = inputs_path.display().to_string();
     let dataset = Dataset { name, inputs, sample_shape, targets, augmentation: None };
     dataset.validate()?;
     Ok(dataset)
+}
+
+/// Reads token ids, integers `[rows, width]` or `[width]` below `vocabulary` if that is known: row after row.
+///
+/// # Errors
+/// [`DataError`] with the path: no integers, another shape, a token out of range with its row and place.
+pub fn read_token_rows(path: &Path, width: usize, vocabulary: Option<usize>) -> Result<Vec<u32>, DataError> {
+    let NpyArray { shape, data } = NpyArray::read(path)?;
+    if !matches!(shape[..], [found] | [_, found] if found == width) {
+        let what = format!("the array has the shape {shape:?}, but the model takes rows of {width} tokens");
+        return Err(DataError::file(path, what, format!("give an array of shape [rows, {width}]")));
+    }
+    let dtype = data.dtype();
+    let tokens = floats(data).err().ok_or_else(|| {
+        DataError::file(path, format!("values of type {dtype} are no token ids"), "save them as uint32 or int64")
+    })?;
+    narrow_tokens(&tokens, width, vocabulary, path)
+}
+
+/// Tokens in rows of `length`, each below `vocabulary` if that is known.
+fn narrow_tokens(tokens: &[i64], length: usize, vocabulary: Option<usize>, path: &Path) -> Result<Vec<u32>, DataError> {
+    let most = vocabulary.unwrap_or(CLASSES as usize) as i64;
+    match tokens.iter().position(|token| !(0..most).contains(token)) {
+        Some(place) => Err(DataError::Row {
+            path: path.to_path_buf(),
+            row: place / length,
+            what: format!("the token {} at place {} is out of range", tokens[place], place % length),
+            remedy: format!("the model's vocabulary has the tokens 0 to {}", most - 1),
+        }),
+        None => Ok(tokens.iter().map(|&token| token as u32).collect()),
+    }
 }
 
 /// A class for each of `length` places in a row.

@@ -90,11 +90,15 @@ impl Objective {
     }
 }
 
-/// The mean cross-entropy of logits `(rows, length, classes)` over the places whose target is not [`IGNORED`].
+/// The mean cross-entropy of logits `(rows, length, classes)` over the places whose target is not [`IGNORED`]; NaN if all
+/// are.
 /// `torch.nn.CrossEntropyLoss(ignore_index=…)`.
 #[track_caller]
 fn mean_of_sequences(logits: Value, targets: Value) -> Value {
-    cross_entropy(logits, targets).mean_all()
+    let trace = targets.recorder();
+    let known = targets.not_equal(trace.scalar_u32(IGNORED));
+    let losses = cross_entropy(logits, known.select(targets, trace.scalar_u32(0)));
+    known.select(losses, 0.0).sum_all() / known.to_f32().sum_all()
 }
 
 impl fmt::Display for TargetKind {
