@@ -2,7 +2,7 @@
 
 use super::settings::unknown;
 use nn_core::Value;
-use nn_models::{Autoencoder, Bert, Cnn, Ddpm, DistilBert, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_models::{Autoencoder, Bert, Cnn, Ddpm, DistilBert, Gpt2, GoogLeNet, Llama, MobileNetV2, Model, ResNet, Seq2Seq, Unet, Vae, Vgg};
 use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
@@ -63,6 +63,7 @@ architectures! {
     Llama(Llama),
     Bert(Bert),
     Distilbert(DistilBert),
+    Seq2seq(Seq2Seq),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.
