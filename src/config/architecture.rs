@@ -3,7 +3,8 @@
 use super::settings::unknown;
 use nn_core::Value;
 use nn_models::{
-    Autoencoder, Bert, Cnn, Ddpm, DistilBert, GoogLeNet, Gpt2, Llama, MobileNetV2, Model, ResNet, Unet, Vae, Vgg,
+    Autoencoder, Bert, Cnn, Ddpm, DistilBert, GoogLeNet, Gpt2, Llama, MobileNetV2, Model, ResNet, Seq2Seq, Unet, Vae,
+    Vgg,
 };
 use nn_train::Scope;
 use nn_train::nn::{
@@ -65,6 +66,7 @@ architectures! {
     Llama(Llama),
     Bert(Bert),
     Distilbert(DistilBert),
+    Seq2seq(Seq2Seq),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.

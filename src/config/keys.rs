@@ -53,6 +53,7 @@ const KINDS: Named<Named<Keys>> = &[
             ("llama", &[]),
             ("bert", &[]),
             ("distilbert", &[]),
+            ("seq2seq", &[]),
         ],
     ),
     ("data", DATA_KINDS),
@@ -93,6 +94,28 @@ const CONFIGS: Named<&[&str]> = &[
     ("autoencoder", &["widths", "in_channels"]),
     ("vae", &["widths", "latent", "beta", "in_channels"]),
     ("ddpm", &["widths", "steps", "embedding", "in_channels", "num_classes"]),
+    (
+        "seq2seq",
+        &[
+            "vocab_size",
+            "d_model",
+            "nhead",
+            "num_encoder_layers",
+            "num_decoder_layers",
+            "dim_feedforward",
+            "dropout",
+            "activation",
+            "norm_first",
+            "max_source",
+            "max_target",
+            "pad_token_id",
+            "bos_token_id",
+            "eos_token_id",
+            "tie_word_embeddings",
+            "label_smoothing",
+            "initializer",
+        ],
+    ),
 ];
 
 /// What a section is if it has no `kind`.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`ResNet`], [`GoogLeNet`], [`Vgg`], [`MobileNetV2`] | torchvision |
 //! | [`Gpt2`], [`Llama`], [`Bert`], [`DistilBert`] | Hugging Face's `transformers` |
+//! | [`Seq2Seq`] | `torch.nn.Transformer` |
 //! | [`Cnn`] | `torch.nn.Sequential` |
 //! | [`Unet`], [`Autoencoder`], [`Vae`], [`Ddpm`] | each says its own |
 
@@ -25,7 +26,7 @@ pub use ddpm::Ddpm;
 pub use googlenet::GoogLeNet;
 pub use mobilenet::MobileNetV2;
 pub use resnet::{Block, ResNet, Stem};
-pub use transformer::{Bert, DistilBert, Gpt2, LanguageModel, Llama};
+pub use transformer::{Bert, DistilBert, Gpt2, LanguageModel, Llama, Seq2Seq};
 pub use unet::Unet;
 pub use vgg::Vgg;
 
@@ -84,6 +85,11 @@ pub trait Model: Layer {
     /// The settings as Hugging Face's `config.json` has them, for models of `transformers`; `labels` are the classes' names.
     fn hugging_face(&self, labels: &[String]) -> Option<serde_json::Value> {
         let _ = labels;
+        None
+    }
+
+    /// The model as one that reads a text and writes another, if it is one.
+    fn seq2seq(&self) -> Option<&Seq2Seq> {
         None
     }
 

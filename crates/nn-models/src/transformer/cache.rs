@@ -69,7 +69,7 @@ fn whole(like: Value, number: usize) -> Value {
 }
 
 /// `0 .. count` on the same graph.
-fn numbers(like: Value, count: usize) -> Value {
+pub(super) fn numbers(like: Value, count: usize) -> Value {
     let all: Vec<u32> = (0..count as u32).collect();
     match Tensor::from_u32([count], &all) {
         Ok(tensor) => like.recorder().constant(&tensor),

@@ -1,5 +1,6 @@
 //! Transformers, with the settings and tensor names of Hugging Face's `transformers`, and what they share.
 
+mod beam;
 mod bert;
 mod cache;
 mod encoder;
@@ -7,9 +8,14 @@ mod generate;
 mod gpt2;
 mod llama;
 mod sample;
+mod seq2seq;
+#[cfg(test)]
+mod seq2seq_tests;
 mod settings;
 mod temporary;
+mod translate;
 
+pub use beam::{Search, Translation};
 pub use bert::{Bert, DistilBert};
 pub use cache::Place;
 pub use encoder::Head;
@@ -17,7 +23,9 @@ pub use generate::Generator;
 pub use gpt2::Gpt2;
 pub use llama::{Llama, Rope};
 pub use sample::Sampling;
+pub use seq2seq::Seq2Seq;
 pub use settings::Other;
+pub use translate::Translator;
 
 use nn_core::{DType, Tensor, Value};
 use nn_train::nn::{Dropout, Layer, TargetKind};

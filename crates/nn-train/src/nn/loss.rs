@@ -84,21 +84,27 @@ impl Objective {
             return output;
         }
         match self.kind {
-            TargetKind::Sequences { .. } => mean_of_sequences(output, self.targets),
+            TargetKind::Sequences { .. } => mean_cross_entropy(output, self.targets, 0.0),
             _ => self.loss.mean(output, self.targets),
         }
     }
 }
 
-/// The mean cross-entropy of logits `(rows, length, classes)` over the places whose target is not [`IGNORED`]; NaN if all
-/// are.
-/// `torch.nn.CrossEntropyLoss(ignore_index=…)`.
+/// The mean cross-entropy of logits `(…, classes)` over the places whose target, `u32 (…)`, is not [`IGNORED`]; 0 if
+/// there is none. The share `label_smoothing` of each target is spread over all classes alike (Szegedy et al. 2016).
+/// `torch.nn.CrossEntropyLoss(ignore_index=…, label_smoothing=…)`, which gives NaN if there is none.
 #[track_caller]
-fn mean_of_sequences(logits: Value, targets: Value) -> Value {
-    let trace = targets.recorder();
-    let known = targets.not_equal(trace.scalar_u32(IGNORED));
-    let losses = cross_entropy(logits, known.select(targets, trace.scalar_u32(0)));
-    known.select(losses, 0.0).sum_all() / known.to_f32().sum_all()
+pub fn mean_cross_entropy(logits: Value, targets: Value, label_smoothing: f32) -> Value {
+    let known = targets.not_equal(targets.recorder().scalar_u32(IGNORED));
+    // Any class will do where none is known.
+    let mut losses = cross_entropy(logits, targets * known);
+    if label_smoothing > 0.0 {
+        let last = logits.shape().rank().saturating_sub(1);
+        let even = -logits.log_softmax(last).mean(&[last]);
+        losses = losses * (1.0 - label_smoothing) + even * label_smoothing;
+    }
+    // What is left out may be NaN.
+    known.select(losses, 0.0).sum_all() / known.to_f32().sum_all().maximum(1.0)
 }
 
 impl fmt::Display for TargetKind {
