@@ -14,6 +14,9 @@ const LONG: usize = 1 << 20;
 /// How much text on either side of a cut is encoded to see that the cut changes nothing.
 const NEIGHBOURHOOD: usize = 200;
 
+/// What to do with another kind of file.
+const CONVERT: &str = "a SentencePiece model is converted by transformers' save_pretrained";
+
 #[derive(Debug, Clone)]
 pub(super) struct HuggingFace {
     tokenizer: tokenizers::Tokenizer,
@@ -25,8 +28,18 @@ pub(super) struct HuggingFace {
 
 impl HuggingFace {
     pub(super) fn from_json(json: &[u8], path: &Path) -> Result<Self, DataError> {
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-            let (what, remedy) = explain(json, &error.to_string());
+        // The crate panics on some files that are not sound, so they are read once before.
+        let file: Value = serde_json::from_slice(json).map_err(|error| {
+            DataError::file(
+                path,
+                format!("no tokenizer: it is no JSON: {error}"),
+                format!("give a tokenizer.json; {CONVERT}"),
+            )
+        })?;
+        let checked = check_templates(&file["post_processor"]);
+        let read = checked.and_then(|()| tokenizers::Tokenizer::from_bytes(json).map_err(|error| error.to_string()));
+        let mut tokenizer = read.map_err(|error| {
+            let (what, remedy) = explain(&file, &error);
             DataError::file(path, what, remedy)
         })?;
         // Rows are cut and filled where batches are made: a file that says otherwise would lose text in silence.
@@ -161,15 +174,26 @@ fn cannot_encode(error: &(dyn std::error::Error + Send + Sync)) -> DataError {
     )
 }
 
-/// Says what is wrong with a file that the crate does not read, and what to do.
-fn explain(json: &[u8], error: &str) -> (String, String) {
-    let pieces = "a SentencePiece model is converted by transformers' save_pretrained";
-    let file: Value = match serde_json::from_slice(json) {
-        Ok(file) => file,
-        Err(error) => {
-            return (format!("no tokenizer: it is no JSON: {error}"), format!("give a tokenizer.json; {pieces}"));
+/// Checks that each special token of a template for whole texts is told of there.
+fn check_templates(processor: &Value) -> Result<(), String> {
+    let lists = ["processors", "single", "pair"].map(|name| processor[name].as_array());
+    let [processors, templates @ ..] = lists;
+    processors.into_iter().flatten().try_for_each(check_templates)?;
+    for piece in templates.into_iter().flatten().flatten() {
+        match piece["SpecialToken"]["id"].as_str() {
+            Some(token) if processor["special_tokens"].get(token).is_none() => {
+                return Err(format!(
+                    "the template of its post_processor has a token {token:?} that is not among its special tokens"
+                ));
+            }
+            _ => {}
         }
-    };
+    }
+    Ok(())
+}
+
+/// Says what is wrong with a file that the crate does not read, and what to do.
+fn explain(file: &Value, error: &str) -> (String, String) {
     let is_vocabulary = file.as_object().is_some_and(|file| !file.is_empty() && file.values().all(Value::is_u64));
     if is_vocabulary {
         return (
@@ -181,7 +205,7 @@ fn explain(json: &[u8], error: &str) -> (String, String) {
         let name = if file.get("tokenizer_class").is_some() { ": it is a tokenizer_config.json" } else { "" };
         return (
             format!("no tokenizer: it has no field \"model\"{name}"),
-            format!("give the tokenizer.json beside it; {pieces}"),
+            format!("give the tokenizer.json beside it; {CONVERT}"),
         );
     }
     let kind = file["model"]["type"].as_str().map(|kind| format!(" of kind {kind}")).unwrap_or_default();

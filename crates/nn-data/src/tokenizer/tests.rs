@@ -205,6 +205,8 @@ fn files_that_are_no_tokenizers_are_told() {
         let error = told(content.as_bytes());
         assert!(error.contains("t.json: ") && error.contains(part), "{error}, not {part}");
     }
+    let changed = golden!("wordpiece").replace("\"[SEP]\":{\"id\"", "\"[OTHER]\":{\"id\"");
+    assert!(told(changed.as_bytes()).contains("a token \"[SEP]\" that is not among"), "{}", told(changed.as_bytes()));
     let changed = golden!("wordpiece").replace("\"type\":\"BertPreTokenizer\"", "\"type\":\"FuturePreTokenizer\"");
     assert!(told(changed.as_bytes()).contains("of kind WordPiece that cannot be read"));
     assert!(Tokenizer::load(Path::new("no/such.json")).unwrap_err().to_string().contains("no/such.json"));
