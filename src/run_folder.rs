@@ -26,7 +26,7 @@ pub(crate) enum Place {
 
 /// All that a run may leave in its folder.
 const FILES: [&str; 4] = ["config.toml", "metrics.jsonl", "model.safetensors", "report.html"];
-const FOLDERS: [&str; 2] = ["checkpoints", "plots"];
+const FOLDERS: [&str; 3] = ["adapter", "checkpoints", "plots"];
 
 impl Place {
     /// Whether the run can be written there, before any work is done. Makes nothing.
@@ -111,6 +111,11 @@ impl RunFolder {
 
     pub(crate) fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
+    }
+
+    /// The folder of low-rank adapters, as PEFT has them.
+    pub(crate) fn adapter(&self) -> PathBuf {
+        self.path.join("adapter")
     }
 
     pub(crate) fn report(&self) -> PathBuf {

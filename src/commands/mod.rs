@@ -1,5 +1,6 @@
 //! The command line: its grammar, and one file per sub-command.
 
+mod adapters;
 mod devices;
 mod doctor;
 mod evaluate;

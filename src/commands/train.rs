@@ -3,7 +3,7 @@
 use super::log::{Log, STOP, bits_per_byte, evaluation_fields, number};
 use super::progress::Progress;
 use super::write::Writer;
-use super::{DeviceArgument, device_name, mistakes, open_device, pictures, print, with_commas};
+use super::{DeviceArgument, adapters, device_name, mistakes, open_device, pictures, print, with_commas};
 use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
 use crate::error::Error;
 use crate::report::{self, RunReport};
@@ -75,9 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let check =
         arguments.check.as_ref().map(|name| if name.is_empty() { Check::Every } else { Check::From(name.clone()) });
     let mut trainer = config.trainer(device)?.check(check);
-    if let Some(weights) = &config.model.weights {
-        trainer.load(weights)?;
-    }
+    config.load_beginning(&mut trainer)?;
     let resumed = match &place {
         Place::Resumed(path) => Some(go_on(&mut trainer, path)?),
         _ => None,
@@ -317,6 +315,9 @@ fn finish(
         log.evaluated(trainer.step(), &evaluation)?;
     }
     let folder = log.folder.clone();
+    // Merging begins a new session, which knows nothing of the checks.
+    let checked = checked(trainer);
+    let adapters = adapters::finish(config, trainer, &folder)?;
     trainer.save(folder.model())?;
     let labels = config.data.classes.as_deref().unwrap_or_default();
     if let Some(document) = config.model.architecture.model().hugging_face(labels) {
@@ -330,6 +331,9 @@ fn finish(
     let mut last = json!({"final": true, "steps": trainer.step(), "device": device});
     last["seconds"] = json!((seconds * 1000.0).round() / 1000.0);
     last["parameters"] = json!(parameters);
+    if let Some(adapters) = &adapters {
+        last["trained_parameters"] = json!(adapters.parameters);
+    }
     last["loss"] = log.steps.last().map_or(json!(null), |(_, loss)| number(*loss));
     evaluation_fields(&mut last, &evaluation, log.bytes_per_token);
     last["eval_rows"] = json!(evaluation.rows);
@@ -349,6 +353,7 @@ fn finish(
         ("Evaluated on", format!("{}, {} rows", data.tested_name(), with_commas(evaluation.rows as u64))),
     ];
     let summary = summary.into_iter().map(|(name, value)| (name.to_string(), value));
+    let summary = summary.chain(adapters.map(|adapters| ("Adapters".into(), adapters.description)));
     // The names that the report itself would add, without how many rows were right.
     let last = measures.iter().map(|(name, value)| (format!("Last evaluation {}", name.to_lowercase()), value.clone()));
     let summary = summary.chain(last).collect();
@@ -378,7 +383,7 @@ fn finish(
         with_commas(evaluation.rows as u64),
         measures.join(", "),
         told(&mistakes),
-        checked(trainer),
+        checked,
         folder.path().display(),
         folder.report().display()
     ))

@@ -42,7 +42,7 @@ impl Config {
         if let Some(loss) = &self.loss {
             loss.build()?;
         }
-        Ok(())
+        self.check_lora()
     }
 
     /// The number of the model's outputs, if the config says it.
@@ -57,6 +57,7 @@ impl Config {
     pub(crate) fn complete(&mut self, at: &str) -> Result<LoadedData, Error> {
         let outputs = self.outputs();
         let data = load_split(&mut self.data, outputs, self.model.architecture.model())?;
+        self.fill_lora()?;
         self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
         self.optimizer.fill().map_err(Error::Usage)?;
         let train = &mut self.train;
@@ -163,7 +164,7 @@ impl Config {
             Ok(trainer)
         };
         let trainer = build().map_err(Error::Usage)?.loss(self.loss()?);
-        Ok(trainer.seed(self.train.seed).batch_size(self.batch_size()))
+        Ok(self.adapt(trainer.seed(self.train.seed).batch_size(self.batch_size())))
     }
 
     /// The class's name, or its number where it has none.

@@ -7,9 +7,10 @@ use toml::{Table, Value};
 type Named<T> = &'static [(&'static str, T)];
 
 const SECTIONS: Named<&[&str]> = &[
-    ("model", &["kind", "config", "weights"]),
+    ("model", &["kind", "config", "weights", "adapter"]),
     ("data", &["kind", "sample_shape"]),
     ("loss", &["kind"]),
+    ("lora", &["rank", "alpha", "dropout", "rslora", "targets", "modules_to_save"]),
     ("optimizer", &["kind", "lr", "weight_decay", "decay"]),
     (
         "train",

@@ -6,6 +6,7 @@ mod data;
 mod keys;
 mod kinds;
 mod language;
+mod lora;
 mod parse;
 mod pictures;
 mod presets;
@@ -16,6 +17,7 @@ pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
 pub(crate) use kinds::DataKind;
+pub(crate) use lora::Lora;
 pub(crate) use parse::read;
 pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) data: Data,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<Loss>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<Lora>,
     #[serde(default)]
     pub(crate) optimizer: Optimizer,
     #[serde(default)]
@@ -49,6 +53,9 @@ pub(crate) struct Model {
     /// Tensors to begin with; random by the seed if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<PathBuf>,
+    /// Low-rank adapters to begin with, in PEFT's format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) adapter: Option<PathBuf>,
     #[serde(flatten)]
     pub(crate) architecture: Architecture,
 }

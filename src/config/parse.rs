@@ -22,6 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Error> {
     let mut config: Config = table.try_into().map_err(|error: toml::de::Error| fault(one_line(&error.to_string())))?;
     let paths = [
         &mut config.model.weights,
+        &mut config.model.adapter,
         &mut config.data.path,
         &mut config.data.inputs,
         &mut config.data.targets,

@@ -53,9 +53,10 @@ fn mlp(sizes: &[usize], activation: &str) -> Mlp {
 /// The parts that differ, the others at their defaults.
 fn with(architecture: Architecture, data: Data, loss: &str, optimizer: Optimizer, train: Train) -> Config {
     Config {
-        model: Model { weights: None, architecture },
+        model: Model { weights: None, adapter: None, architecture },
         data,
         loss: Some(Loss { kind: loss.into(), delta: None }),
+        lora: None,
         optimizer,
         train,
         schedule: Default::default(),

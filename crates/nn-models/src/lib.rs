@@ -93,6 +93,11 @@ pub trait Model: Layer {
         None
     }
 
+    /// What adapters for PEFT call the model's task, such as `CAUSAL_LM`, if they know it.
+    fn task_type(&self) -> Option<&'static str> {
+        self.language().map(|_| "CAUSAL_LM")
+    }
+
     /// Whether it gives pictures back, so that the pictures themselves are its targets.
     fn restores_pictures(&self) -> bool {
         false

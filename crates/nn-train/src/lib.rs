@@ -31,8 +31,8 @@ pub mod train;
 pub use error::Error;
 pub use nn::{IGNORED, Layer, Loss, Sequential};
 pub use optim::{Decay, Optimizer, Schedule};
-pub use scope::{Declaration, Declarations, Init, Scope, trace_model};
+pub use scope::{Adapters, Declaration, Declarations, Init, LinearLayer, Lora, Scope, WeightLayout, trace_model};
 pub use train::{
-    ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, StepReport, TargetsRef, Trainer,
-    TrainingGraph, compile, compile_training, training_graph,
+    AdapterFile, AdapterInfo, ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order,
+    StepReport, TargetsRef, Trainer, TrainingGraph, compile, compile_training, read_adapter, training_graph,
 };

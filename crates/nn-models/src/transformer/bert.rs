@@ -279,6 +279,16 @@ macro_rules! encoder_model {
                 Some(self.vocab_size).filter(|&size| size > 0)
             }
 
+            fn task_type(&self) -> Option<&'static str> {
+                match self.encoder().head {
+                    Head::SequenceClassification => Some("SEQ_CLS"),
+                    Head::TokenClassification => Some("TOKEN_CLS"),
+                    Head::QuestionAnswering => Some("QUESTION_ANS"),
+                    Head::Embedding => Some("FEATURE_EXTRACTION"),
+                    Head::MaskedLanguageModelling => None,
+                }
+            }
+
             fn has_own_loss(&self) -> bool {
                 self.encoder().head == Head::MaskedLanguageModelling
             }

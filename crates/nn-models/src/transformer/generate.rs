@@ -4,7 +4,7 @@ use super::sample::{Sampler, Sampling};
 use super::{LanguageModel, Place};
 use nn_core::run::Executable;
 use nn_core::{DType, Input, Session, StepScalars};
-use nn_train::{Error, compile};
+use nn_train::{Adapters, Error, compile};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -20,6 +20,8 @@ pub struct Generator {
     capacity: usize,
     /// Reads the whole text for each token instead of keeping keys and values.
     without_cache: bool,
+    /// The low-rank adapters of the session's parameters.
+    adapters: Option<Adapters>,
 }
 
 impl std::fmt::Debug for Generator {
@@ -37,6 +39,13 @@ impl Generator {
     /// One that reads the whole text for each token: slower, for comparison.
     pub fn without_cache() -> Generator {
         Generator { without_cache: true, ..Generator::default() }
+    }
+
+    /// For parameters with low-rank adapters: those of their trainer, [`Trainer::adapters`](nn_train::Trainer::adapters).
+    #[must_use]
+    pub fn adapters(mut self, adapters: Option<&Adapters>) -> Generator {
+        self.adapters = adapters.cloned();
+        self
     }
 
     /// Continues `prompt` by at most `most` tokens, which are handed to `each` one by one, until that breaks. A text that
@@ -124,7 +133,11 @@ impl Generator {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(free) => {
                 let (capacity, without_cache) = (self.capacity, self.without_cache);
+                let adapters = self.adapters.as_ref();
                 let compiled = compile(session, false, 0, |s| {
+                    if let Some(adapters) = adapters {
+                        s.adapt(adapters);
+                    }
                     let tokens = s.input("tokens", DType::U32, [1, count]);
                     let position = s.input("position", DType::U32, [1]);
                     let place = if without_cache { Place::Beginning } else { Place::After { position, capacity } };

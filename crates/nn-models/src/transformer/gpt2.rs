@@ -8,7 +8,7 @@ use super::{
 use crate::Model;
 use nn_core::{DType, Value};
 use nn_train::nn::{Layer, LayerNorm, TargetKind};
-use nn_train::{Init, Scope};
+use nn_train::{Init, Scope, WeightLayout};
 use serde::{Deserialize, Serialize};
 
 /// `transformers.GPT2LMHeadModel`: token ids `u32 (rows, length)` → logits `(rows, length, vocab_size)`.
@@ -84,7 +84,8 @@ impl Gpt2 {
         let inputs = x.shape().last().copied().unwrap_or(1);
         s.scope(name, |s| {
             let weight = s.param("weight", [inputs, outputs], Init::Normal { mean: 0.0, std });
-            x.matmul(weight) + s.param("bias", [outputs], Init::Zeros)
+            let y = x.matmul(weight) + s.param("bias", [outputs], Init::Zeros);
+            s.linear_output(x, y, WeightLayout::InputsOutputs)
         })
     }
 

@@ -1,5 +1,6 @@
 //! Training: data, the trainer and its loop, evaluation, metrics, checkpoints.
 
+mod adapter;
 mod batches;
 mod checkpoint;
 mod compile;
@@ -10,6 +11,7 @@ mod fit;
 mod loader;
 pub mod metrics;
 mod observer;
+mod peft;
 mod trainer;
 
 pub use batches::Order;
@@ -19,4 +21,5 @@ pub use evaluate::Evaluation;
 pub use files::{TensorFile, read_tensors, write_tensors};
 pub use fit::FitReport;
 pub use observer::{EvalReport, Observer, StepReport};
+pub use peft::{AdapterFile, AdapterInfo, read_adapter};
 pub use trainer::Trainer;
