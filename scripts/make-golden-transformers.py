@@ -100,6 +100,12 @@ def qwen2():
     token_run("qwen2", "llama", c, transformers.Qwen2ForCausalLM)
 
 
+def llama3():
+    rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 12, "rope_theta": 100.0}
+    c = transformers.LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=56, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64, attention_bias=True, mlp_bias=True, tie_word_embeddings=False, initializer_range=0.15, rope_parameters=rope)
+    token_run("llama3", "llama", c, transformers.LlamaForCausalLM)
+
+
 def encoder_run(name, kind, model, labels, length=12, extra_model=""):
     """Trains an encoder on rows of token ids of which the ends are padding."""
     torch.manual_seed(0)
@@ -360,7 +366,7 @@ def seq2seq_beams():
     (folder / "translations.json").write_text(json.dumps({"sources": sources, "searches": searches}) + "\n")
 
 
-CASES = {case.__name__: case for case in [gpt2, llama, qwen2, bert, bert_tokens, bert_span, roberta, distilbert, seq2seq_pre, seq2seq_post, seq2seq_beams]}
+CASES = {case.__name__: case for case in [gpt2, llama, llama3, qwen2, bert, bert_tokens, bert_span, roberta, distilbert, seq2seq_pre, seq2seq_post, seq2seq_beams]}
 if __name__ == "__main__":
     transformers.set_seed(0)
     for case in sys.argv[1:] or CASES:

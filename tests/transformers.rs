@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-const DECODERS: [&str; 3] = ["gpt2", "llama", "qwen2"];
+const DECODERS: [&str; 4] = ["gpt2", "llama", "llama3", "qwen2"];
 const ENCODERS: [&str; 5] = ["bert", "bert_tokens", "bert_span", "roberta", "distilbert"];
 const PAIRS: [&str; 2] = ["seq2seq_pre", "seq2seq_post"];
 

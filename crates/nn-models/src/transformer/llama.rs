@@ -1,10 +1,10 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
+use super::rotary::{Rotary, Scaling, turn};
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document, token_ids};
-use super::temporary::{RotaryScaling, RotaryTable, rms_norm, rotary};
 use super::{
     Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context,
-    project, split_heads,
+    project, rms_norm, split_heads,
 };
 use crate::Model;
 use nn_core::{DType, Value};
@@ -155,7 +155,7 @@ impl Llama {
     ///
     /// # Errors
     /// If its settings are unknown or incomplete.
-    fn rotary(&self) -> Result<RotaryTable, String> {
+    fn rotary(&self) -> Result<Rotary, String> {
         let (key, rope) = match (&self.rope_parameters, &self.rope_scaling) {
             (Some(rope), _) => ("rope_parameters", rope.clone()),
             (None, Some(rope)) => ("rope_scaling", rope.clone()),
@@ -174,13 +174,17 @@ impl Llama {
         };
         let original = rope.original_max_position_embeddings;
         let scaling = match rope.rope_type.as_deref().unwrap_or("default") {
-            "default" => RotaryScaling::None,
-            "linear" => RotaryScaling::Linear { factor: number("factor", rope.factor)? },
-            "dynamic" => RotaryScaling::Ntk {
-                factor: number("factor", rope.factor)?,
-                original_length: original.unwrap_or(self.max_position_embeddings),
-            },
-            "llama3" => RotaryScaling::Llama3 {
+            "default" => Scaling::None,
+            "linear" => Scaling::Linear { factor: number("factor", rope.factor)? },
+            // It changes nothing within the context that the model is said to have.
+            "dynamic" if original.is_none_or(|length| length >= self.max_position_embeddings) => Scaling::None,
+            "dynamic" => {
+                return Err(format!(
+                    "{} = {original:?} is not supported with dynamic scaling",
+                    at("original_max_position_embeddings")
+                ));
+            }
+            "llama3" => Scaling::Llama3 {
                 factor: number("factor", rope.factor)?,
                 low_freq_factor: number("low_freq_factor", rope.low_freq_factor)?,
                 high_freq_factor: number("high_freq_factor", rope.high_freq_factor)?,
@@ -195,7 +199,7 @@ impl Llama {
             }
         };
         let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
-        Ok(RotaryTable { theta: number("rope_theta", Some(theta))?, size: self.size(), scaling })
+        Ok(Rotary { theta: number("rope_theta", Some(theta))?, size: self.size(), scaling })
     }
 
     fn attention(&self, s: &mut Scope, x: Value, tables: [Value; 2], place: Place) -> Value {
@@ -205,8 +209,8 @@ impl Llama {
         let std = self.initializer_range;
         let mut part = |name: &str, heads: usize| split_heads(project(s, name, x, heads * size, inner, std), heads);
         let [query, key, value] = [part("q_proj", heads), part("k_proj", groups), part("v_proj", groups)];
-        let turn = |x: Value| rotary(x, tables[0], tables[1]);
-        let key = place.remember(s, "cached_key", turn(key));
+
+        let key = place.remember(s, "cached_key", turn(key, tables));
         let value = place.remember(s, "cached_value", value);
         let how = Attend {
             causal: matches!(place, Place::Beginning),
@@ -215,7 +219,7 @@ impl Llama {
             dropout: self.attention_dropout,
             scale: None,
         };
-        let y = attend(s, turn(query), key, value, &how);
+        let y = attend(s, turn(query, tables), key, value, &how);
         project(s, "o_proj", y, self.hidden_size, self.attention_bias, std)
     }
 
@@ -255,8 +259,8 @@ impl LanguageModel for Llama {
         }
         let length = tokens.shape()[1];
         let most = if let Place::After { capacity, .. } = place { capacity } else { length };
-        let tables = match self.rotary().and_then(|table| table.values(s, most)) {
-            Ok(tables) => tables.map(|table| place.rows(table, length)),
+        let tables = match self.rotary() {
+            Ok(rotary) => rotary.tables(s, most).map(|table| place.rows(table, length)),
             Err(message) => {
                 s.trace().fail("llama", message);
                 return tokens;
