@@ -13,6 +13,7 @@
 pub mod arrays;
 mod augment;
 pub mod cifar;
+pub mod corpus;
 pub mod csv_table;
 mod dataset;
 mod delimited;
@@ -47,6 +48,7 @@ pub mod tokens;
 pub mod topics;
 
 pub use augment::Augmentation;
+pub use corpus::{Source, own_chunks, own_corpus, own_sources};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use generated_pairs::{dates, number_words};

@@ -138,7 +138,7 @@ pub fn bag_of_words(text: &str, dimensions: usize) -> Vec<f32> {
 
 /// The 64-bit FNV-1a hash: the same on every machine and in every version, as the standard library's
 /// hasher is not.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
