@@ -4,7 +4,7 @@ use super::Data;
 use super::pictures::Parts;
 use crate::error::Error;
 use nn_data::tokens::{check_range, read_tokens};
-use nn_data::{Dataset, Inputs, Targets, Tokenizer, read_text};
+use nn_data::{Dataset, Inputs, Targets, Tokenizer, own_corpus, read_text};
 use std::path::Path;
 
 /// Tokens a row if nothing is said.
@@ -44,7 +44,7 @@ pub(super) fn tokens(data: &mut Data, path: &Path, vocabulary: Option<usize>) ->
 pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
     let (text, name) = match &data.path {
         Some(path) => (read_text(path)?, path.display().to_string()),
-        None => (String::new(), "the sources of wgrad".to_string()),
+        None => (own_corpus()?, "the sources of wgrad".to_string()),
     };
     let fraction = *data.validation.get_or_insert(VALIDATION);
     let tokenizer = match &data.tokenizer {

@@ -4,28 +4,31 @@ use super::Data;
 use super::language::Text;
 use super::pictures::Parts;
 use crate::error::Error;
-use nn_data::{Dataset, Inputs, LabelledParts, LabelledTexts, Targets, Tokenizer, train_byte_bpe};
+use nn_data::{Dataset, Inputs, LabelledParts, LabelledTexts, Targets, Tokenizer, own_chunks, train_byte_bpe};
 
 /// Tokens a row if nothing is said.
 const CONTEXT: usize = 64;
 /// Tokens of a tokeniser that is made of the training texts.
 const VOCABULARY: usize = 8000;
+/// Characters of a piece of the project's sources.
+const CHUNK: usize = 200;
 /// Its special tokens, as BERT has them.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 /// The share of texts that is held out if nothing is said and the data has no part for that.
 const VALIDATION: f64 = 0.1;
 
-/// Data of kind `labelled-text`.
+/// Data of kind `labelled-text`: by default pieces of the project's own sources, by their kind of file.
 ///
 /// # Errors
 /// What is wrong with the texts or the tokeniser, with its place.
 pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
-    let path = data
-        .path
-        .as_ref()
-        .ok_or_else(|| Error::usage("data.path is missing; data of kind \"labelled-text\" needs it"))?;
-    let name = path.display().to_string();
-    let LabelledParts { training, validation, test } = LabelledParts::read(path)?;
+    let (name, LabelledParts { training, validation, test }) = match &data.path {
+        Some(path) => (path.display().to_string(), LabelledParts::read(path)?),
+        None => {
+            let (training, held_out) = own_chunks(data.seed.unwrap_or(0), CHUNK)?;
+            ("pieces of wgrad's sources".into(), LabelledParts { training, validation: Some(held_out), test: None })
+        }
+    };
     let whole = validation.is_none() && test.is_none();
     let fraction = *data.validation.get_or_insert(if whole { VALIDATION } else { 0.0 });
     if !(0.0..1.0).contains(&fraction) {

@@ -48,7 +48,7 @@ pub mod tokens;
 pub mod topics;
 
 pub use augment::Augmentation;
-pub use corpus::{Source, own_chunks, own_corpus, own_sources};
+pub use corpus::{Source, own_chunks, own_corpus, own_sources, read_text};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use generated_pairs::{dates, number_words};
@@ -61,6 +61,4 @@ pub use questions::{Question, Questions, Unanswerable};
 pub use standardise::Standardisation;
 pub use stories::{QuestionParts, stories};
 pub use targets::Targets;
-pub use text_file::read_text;
 pub use tokenizer::{Encoding, SpecialTokens, StreamDecoder, TextSpan, Tokenizer, train_byte_bpe};
-pub use tokens::Windows;

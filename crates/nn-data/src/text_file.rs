@@ -25,14 +25,6 @@ pub(crate) fn read(path: &Path, expected: &'static str) -> Result<String, DataEr
     decode(read_bytes(path, expected)?, path)
 }
 
-/// The text of a file in UTF-8, plain or gzip; line ends stay as they are.
-///
-/// # Errors
-/// [`DataError`] with the path: a file that cannot be read, or the place of the first byte that is no UTF-8.
-pub fn read_text(path: &Path) -> Result<String, DataError> {
-    read(path, "a text file in UTF-8")
-}
-
 /// Bytes as text; `path` is used in messages only.
 pub(crate) fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
     let mark = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };

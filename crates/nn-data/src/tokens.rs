@@ -1,4 +1,4 @@
-//! Tokens as numbers: files of them, checks of their range, and the rows that a language model reads.
+//! Tokens as numbers: files of them, and checks of their range.
 
 use std::path::Path;
 
@@ -78,71 +78,6 @@ pub fn check_range(name: &str, tokens: &[u32], vocabulary: usize) -> Result<(), 
     }
 }
 
-/// How rows are cut out of a long line of tokens to train a language model on: each row reads `length` tokens and
-/// predicts, at each place, the token after it.
-///
-/// Row `r` reads the tokens from `r · stride` on. With a stride of `length` the rows lie end to end, and every token
-/// but the first is predicted once, save a remainder at the end; with a stride of 1 there is a row at every place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Windows {
-    /// Tokens in a row.
-    pub length: usize,
-    /// How far each row begins after the one before.
-    pub stride: usize,
-}
-
-impl Windows {
-    /// Rows that lie end to end.
-    pub fn adjacent(length: usize) -> Self {
-        Self { length, stride: length }
-    }
-
-    /// A row at every place.
-    pub fn everywhere(length: usize) -> Self {
-        Self { length, stride: 1 }
-    }
-
-    /// How many rows there are in `tokens` tokens: 0 where they are fewer than a row and the token after it.
-    pub fn row_count(self, tokens: usize) -> usize {
-        match tokens.checked_sub(self.length + 1) {
-            Some(last_start) if self.length > 0 && self.stride > 0 => last_start / self.stride + 1,
-            _ => 0,
-        }
-    }
-
-    /// The tokens that row `row` reads and those that it predicts, `length` each, or `None` past the last row.
-    pub fn row(self, tokens: &[u32], row: usize) -> Option<(&[u32], &[u32])> {
-        if row >= self.row_count(tokens.len()) {
-            return None;
-        }
-        let start = row * self.stride;
-        let inputs = tokens.get(start..start + self.length)?;
-        let targets = tokens.get(start + 1..start + 1 + self.length)?;
-        Some((inputs, targets))
-    }
-
-    /// Checks that there is at least one row; `name` is what messages call the tokens.
-    ///
-    /// # Errors
-    /// [`DataError::Argument`] for a length or stride of 0, and for too few tokens.
-    pub fn check(self, name: &str, tokens: usize) -> Result<(), DataError> {
-        let Self { length, stride } = self;
-        if length == 0 || stride == 0 {
-            return Err(DataError::argument(
-                format!("rows of {length} tokens, {stride} apart, cannot be cut"),
-                "give a context of at least 1",
-            ));
-        }
-        if self.row_count(tokens) == 0 {
-            return Err(DataError::argument(
-                format!("{name} has {tokens} tokens, too few for one row of {length} and the token after it"),
-                format!("give more text, or a context of at most {}", tokens.saturating_sub(1)),
-            ));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,41 +137,5 @@ mod tests {
         check_range("x", &[0, 4], 5).unwrap();
         let error = check_range("tokens.npy", &[0, 4, 5, 9], 5).unwrap_err().to_string();
         assert!(error.contains("tokens.npy: token 5 at position 2") && error.contains("10 or more"), "{error}");
-    }
-
-    #[test]
-    fn rows_predict_the_tokens_after_those_that_they_read() {
-        let tokens: Vec<u32> = (10..21).collect();
-        let windows = Windows::adjacent(3);
-        // (11 − 1) / 3
-        assert_eq!(windows.row_count(11), 3);
-        assert_eq!(windows.row(&tokens, 0), Some((&tokens[0..3], &tokens[1..4])));
-        assert_eq!(windows.row(&tokens, 2), Some((&tokens[6..9], &tokens[7..10])));
-        assert_eq!(windows.row(&tokens, 3), None);
-        let windows = Windows::everywhere(3);
-        assert_eq!(windows.row_count(11), 8);
-        assert_eq!(windows.row(&tokens, 7), Some((&tokens[7..10], &tokens[8..11])));
-        assert_eq!(windows.row(&tokens, 8), None);
-        assert_eq!(Windows { length: 3, stride: 5 }.row_count(11), 2);
-    }
-
-    #[test]
-    fn the_number_of_adjacent_rows_is_that_of_the_formula() {
-        for length in 1..6 {
-            for tokens in 1..40 {
-                assert_eq!(Windows::adjacent(length).row_count(tokens), (tokens - 1) / length, "{length} {tokens}");
-            }
-        }
-        assert_eq!(Windows::adjacent(4).row_count(0), 0);
-        assert_eq!(Windows::adjacent(0).row_count(9), 0);
-        assert_eq!(Windows { length: 4, stride: 0 }.row_count(9), 0);
-    }
-
-    #[test]
-    fn too_little_text_is_told() {
-        Windows::adjacent(4).check("x", 5).unwrap();
-        let error = Windows::adjacent(4).check("tokens.npy", 4).unwrap_err().to_string();
-        assert!(error.contains("tokens.npy has 4 tokens") && error.contains("at most 3"), "{error}");
-        assert!(Windows::adjacent(0).check("x", 5).is_err());
     }
 }
