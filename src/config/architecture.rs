@@ -22,6 +22,7 @@ macro_rules! architectures {
         /// `[model]`: the kind, and the settings of that kind.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", content = "config", rename_all = "snake_case")]
+        #[expect(clippy::large_enum_variant, reason = "a run has one or two of them")]
         pub(crate) enum Architecture {
             $($kind($model),)*
         }
