@@ -55,7 +55,7 @@ pub struct Heads<'a, T> {
 
 impl<'a, T> Heads<'a, T> {
     /// The elements from one row of a head on.
-    fn from(&self, batch: usize, row: usize, head: usize) -> &'a [T] {
+    pub fn from(&self, batch: usize, row: usize, head: usize) -> &'a [T] {
         let [batch_stride, row_stride, head_stride] = self.strides;
         &self.values[self.offset + batch * batch_stride + row * row_stride + head * head_stride..]
     }
@@ -112,7 +112,7 @@ pub struct Attention<'a, T> {
 
 impl<T: Real> Attention<'_, T> {
     /// The keys that a query sees.
-    fn seen(&self, query: usize) -> Range<usize> {
+    pub fn seen(&self, query: usize) -> Range<usize> {
         let AttentionSizes { queries, keys, .. } = self.sizes;
         // Place query + keys − queries, where it may lie before the first key; all is moved by `queries`.
         let after = query + keys + 1;
@@ -127,7 +127,8 @@ impl<T: Real> Attention<'_, T> {
         start.min(end)..end
     }
 
-    fn group(&self, head: usize) -> usize {
+    /// The head of keys and values that a head of queries looks at.
+    pub fn group(&self, head: usize) -> usize {
         head / (self.sizes.heads / self.sizes.groups)
     }
 

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod along;
+mod attention;
 mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
@@ -29,6 +30,7 @@ mod softmax;
 mod sort;
 mod support;
 
+pub use attention::Attention;
 pub use convolution::Convolution;
 pub use cumulative_sum::CumulativeSum;
 pub use elementwise::contiguous_op;
@@ -56,6 +58,7 @@ pub fn names() -> Vec<&'static str> {
         cumulative_sum::NAMES,
         along::NAMES,
         sort::NAMES,
+        attention::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }
