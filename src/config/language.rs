@@ -84,7 +84,9 @@ fn read(path: &Path, vocabulary: Option<usize>) -> Result<Vec<u32>, Error> {
         NpyData::U32(values) => values.into_iter().map(i64::from).collect(),
         NpyData::I64(values) => values,
         _ => {
-            return Err(fault(format!("values of type {dtype} are no token ids; save them as uint16, uint32 or int64")));
+            return Err(fault(format!(
+                "values of type {dtype} are no token ids; save them as uint16, uint32 or int64"
+            )));
         }
     };
     let most = vocabulary.map_or(i64::from(u32::MAX), |count| count as i64);

@@ -3,6 +3,7 @@
 mod bounds;
 mod composed;
 mod kernel;
+mod launch;
 mod samples;
 
 use crate::graph::{Backward, Op, OpKind, StepScalar, Value, apply, apply_many};

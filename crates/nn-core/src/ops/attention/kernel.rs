@@ -1,6 +1,6 @@
 //! How attention and its gradient are computed on both backends, and how exactly.
 
-use super::{Forward, Gradient, Settings, bounds, sizes};
+use super::{Forward, Gradient, Settings, bounds, launch, sizes};
 use crate::Error;
 use crate::graph::{Accuracy, Arithmetic, CpuCall, GpuCall, KernelOp};
 use crate::ops::support::for_precision;
@@ -97,8 +97,10 @@ impl KernelOp for Forward {
         })
     }
 
-    fn gpu(&self, _call: &mut GpuCall) -> Result<(), Error> {
-        Err(Error::Internal("attention has no shader".into()))
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let shape = |place: usize| call.inputs[place].layout.shape.clone();
+        let sizes = sizes(&shape(0), &shape(1), &shape(2)).map_err(Error::Internal)?;
+        launch::forward(call, &self.0, &sizes)
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
@@ -133,8 +135,10 @@ impl KernelOp for Gradient {
         })
     }
 
-    fn gpu(&self, _call: &mut GpuCall) -> Result<(), Error> {
-        Err(Error::Internal("attention_gradient has no shader".into()))
+    fn gpu(&self, call: &mut GpuCall) -> Result<(), Error> {
+        let shape = |place: usize| call.inputs[place].layout.shape.clone();
+        let sizes = sizes(&shape(1), &shape(2), &shape(3)).map_err(Error::Internal)?;
+        launch::gradient(call, &self.0, &sizes)
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
