@@ -16,9 +16,6 @@ pub(super) use samples::add_samples;
 /// The operators of this family.
 pub(super) const NAMES: &[&str] = &["attention", "attention_gradient"];
 
-/// The largest size of a head that the kernels take.
-const LARGEST: usize = 256;
-
 /// How attention is done.
 ///
 /// ```
@@ -92,8 +89,11 @@ fn sizes(query: &[usize], key: &[usize], value: &[usize]) -> Result<AttentionSiz
     if groups == 0 || !heads.is_multiple_of(groups) {
         return Err(format!("{groups} heads of keys don't divide {heads} heads of queries"));
     }
-    if size > LARGEST {
-        return Err(format!("heads of size {size} are beyond {LARGEST}; use more heads, or attention_composed"));
+    if size > Attention::LARGEST_SIZE {
+        return Err(format!(
+            "heads of size {size} are beyond {}; use more heads, or attention_composed",
+            Attention::LARGEST_SIZE
+        ));
     }
     Ok(AttentionSizes { batch, queries, keys, heads, groups, size })
 }
@@ -208,6 +208,9 @@ impl Op for Gradient {
 }
 
 impl Attention {
+    /// The largest size of a head that [`Value::attention`] takes.
+    pub const LARGEST_SIZE: usize = 256;
+
     /// The settings and the further inputs, or what is wrong with them.
     fn resolve(&self, query: Value, key: Value, value: Value) -> Result<(Settings, AttentionSizes), String> {
         let sizes = sizes(&query.shape(), &key.shape(), &value.shape())?;
