@@ -9,6 +9,7 @@
 
 pub mod along;
 pub mod arg_reduce;
+pub mod attention;
 pub mod convolution;
 pub mod copy;
 pub mod cross_entropy;
@@ -30,6 +31,7 @@ pub mod strided;
 
 pub use along::{gather, permute_back, scatter_add};
 pub use arg_reduce::{Extreme, arg_reduce};
+pub use attention::{Attention, AttentionSizes, Bias, Heads, WeightDropout, attention, attention_gradient};
 pub use convolution::{Convolution, convolution, convolution_input_gradient, convolution_weight_gradient};
 pub use copy::copy;
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod along;
+mod attention;
 mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
@@ -30,6 +31,7 @@ mod softmax;
 mod sort;
 mod support;
 
+pub use attention::Attention;
 pub use convolution::Convolution;
 pub use cumulative_sum::CumulativeSum;
 pub use einsum::einsum;
@@ -58,6 +60,7 @@ pub fn names() -> Vec<&'static str> {
         cumulative_sum::NAMES,
         along::NAMES,
         sort::NAMES,
+        attention::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -3,8 +3,8 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    along, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul, normalise_samples, pool,
-    reduce, resample, rows, shape, softmax, sort,
+    along, attention, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul,
+    normalise_samples, pool, reduce, resample, rows, shape, softmax, sort,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -106,5 +106,6 @@ pub fn samples() -> Vec<Sample> {
     cumulative_sum::add_samples(&mut samples);
     along::add_samples(&mut samples);
     sort::add_samples(&mut samples);
+    attention::add_samples(&mut samples);
     samples.list
 }

@@ -27,7 +27,8 @@ pub use seq2seq::Seq2Seq;
 pub use settings::Other;
 pub use translate::Translator;
 
-use nn_core::{DType, Tensor, Value};
+use nn_core::ops::Attention;
+use nn_core::{DType, Value};
 use nn_train::nn::{Dropout, Layer, TargetKind};
 use nn_train::{Init, Scope};
 
@@ -104,7 +105,7 @@ fn split_heads(x: Value, heads: usize) -> Value {
 struct Attend {
     /// Whether each sees only those before it and itself.
     causal: bool,
-    /// Whether each sees only so many: itself and those right before it.
+    /// Whether each sees only so many, if causal: itself and those right before it.
     window: Option<usize>,
     /// Added to the scores, `(rows or 1, 1, queries or 1, keys)`.
     mask: Option<Value>,
@@ -117,44 +118,23 @@ struct Attend {
 /// Attention of queries `(rows, queries, heads, size)` to keys and values `(rows, keys, groups, size)`:
 /// `(rows, queries, heads · size)`.
 fn attend(s: &mut Scope, query: Value, key: Value, value: Value, how: &Attend) -> Value {
-    let ([rows, queries, heads, size], [_, keys, groups, _]) = (shape4(query), shape4(key));
-    let scale = how.scale.unwrap_or(1.0 / (size as f32).sqrt());
-    let share = heads / groups.max(1);
-    let q = query.reshape([rows, queries, groups, share, size]).permute(&[0, 2, 3, 1, 4]);
-    let k = key.permute(&[0, 2, 3, 1]).reshape([rows, groups, 1, size, keys]);
-    let v = value.permute(&[0, 2, 1, 3]).reshape([rows, groups, 1, keys, size]);
-    let mut scores = q.matmul(k).reshape([rows, heads, queries, keys]) * scale;
-    if how.causal {
-        scores = scores + visible(s, queries, keys, how.window);
-    }
-    if let Some(mask) = how.mask {
-        scores = scores + mask;
-    }
-    let weights = drop(s, scores.softmax(3), how.dropout).reshape([rows, groups, share, queries, keys]);
-    weights.matmul(v).permute(&[0, 3, 1, 2, 4]).reshape([rows, queries, heads * size])
-}
-
-fn shape4(value: Value) -> [usize; 4] {
-    value.shape()[..].try_into().unwrap_or([1; 4])
-}
-
-/// 0 where a query sees a key, else −∞: `(queries, keys)`.
-fn visible(s: &mut Scope, queries: usize, keys: usize, window: Option<usize>) -> Value {
-    let before = keys - queries.min(keys);
-    let seen =
-        |query: usize, key: usize| key <= query + before && window.is_none_or(|most| query + before - key < most);
-    let mask = (0..queries * keys).map(|at| if seen(at / keys, at % keys) { 0.0 } else { f32::NEG_INFINITY });
-    constant(s, [queries, keys], &mask.collect::<Vec<f32>>())
-}
-
-fn constant(s: &mut Scope, shape: [usize; 2], values: &[f32]) -> Value {
-    match Tensor::from_f32(shape, values) {
-        Ok(tensor) => s.trace().constant(&tensor),
-        Err(error) => {
-            s.trace().fail("constant", error.to_string());
-            s.trace().scalar(0.0)
-        }
-    }
+    let [rows, queries, heads, size] = query.shape()[..].try_into().unwrap_or([1; 4]);
+    // The stream is taken in any case, so that layers after this one draw the same numbers without dropout.
+    let stream = s.next_stream();
+    let options = Attention {
+        scale: how.scale,
+        causal: how.causal,
+        window: how.window.filter(|_| how.causal),
+        mask: how.mask,
+        slopes: None,
+        dropout: if s.training() { how.dropout } else { 0.0 },
+        stream,
+    };
+    let y = match size <= Attention::LARGEST_SIZE {
+        true => query.attention(key, value, &options),
+        false => query.attention_composed(key, value, &options),
+    };
+    y.reshape([rows, queries, heads * size])
 }
 
 /// Whether token ids `(rows, length)` have so few places as the model has positions; a mistake of its user if not.
