@@ -2,7 +2,7 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
+use nn_core::ops::{Attention, Convolution, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::Loss;
 use serde_json::Value as Json;
@@ -249,6 +249,19 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             };
             let parameter = |place: usize| inputs.get(place).map(|value| value.reshape(list("seen")));
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
+        }
+        "attention" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            let mut more = inputs[3..].iter().copied();
+            let options = Attention {
+                scale: Some(number("scale")),
+                causal: is("causal"),
+                window: case.attributes["window"].as_u64().filter(|&window| window > 0).map(|window| window as usize),
+                mask: if is("mask") { more.next() } else { None },
+                slopes: if is("slopes") { more.next() } else { None },
+                ..Attention::default()
+            };
+            x.attention(inputs[1], inputs[2], &options)
         }
         "resample" => resampled(case, x),
         "gather" => x.gather(axis(), inputs[1]),

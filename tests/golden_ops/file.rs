@@ -23,6 +23,7 @@ const FAMILIES: &[&str] = &[
     "cumulative_sum",
     "along",
     "sort",
+    "attention",
 ];
 
 /// One call of one operator.
