@@ -7,6 +7,7 @@ mod program;
 use nn_core::Device;
 use nn_models::transformer::{Generator, Sampling};
 use nn_models::{Bert, Gpt2, LanguageModel, Llama, Model};
+use nn_train::train::{read_tensors, write_tensors};
 use nn_train::{AdapterInfo, Layer, Lora, Trainer, read_adapter};
 use program::{Folder, wgrad};
 use safetensors::SafeTensors;
@@ -105,7 +106,8 @@ fn trains_as_peft(case: &str, device: &str, most: f64) {
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let losses = lines.iter().filter(|line| line.get("lr").is_some()).map(|line| line["loss"].as_f64().unwrap());
     let losses: Vec<f64> = losses.collect();
-    let expected: Vec<f64> = serde_json::from_value(json(&golden(case).join("expected.json"))["losses"].clone()).unwrap();
+    let expected: Vec<f64> =
+        serde_json::from_value(json(&golden(case).join("expected.json"))["losses"].clone()).unwrap();
     assert_eq!(losses.len(), expected.len());
     let apart = losses.iter().zip(&expected).map(|(found, exact)| ((found - exact) / exact).abs()).fold(0.0, f64::max);
 
@@ -122,7 +124,9 @@ fn trains_as_peft(case: &str, device: &str, most: f64) {
         let differences = found[name].1.iter().zip(values).map(|(a, b)| f64::from((a - b).abs() / largest));
         weights_apart = differences.fold(weights_apart, f64::max);
     }
-    println!("{case} on {device}: losses at most {apart:.1e} apart, adapters {weights_apart:.1e} of the largest weight");
+    println!(
+        "{case} on {device}: losses at most {apart:.1e} apart, adapters {weights_apart:.1e} of the largest weight"
+    );
     assert!(apart <= most, "{case}: {losses:?} instead of {expected:?}");
     // Adam makes steps of its full size of gradients that are 0 but for rounding.
     assert!(weights_apart <= 100.0 * most, "{case}: {weights_apart}");
@@ -141,7 +145,17 @@ fn trains_as_peft(case: &str, device: &str, most: f64) {
     // The settings are those that PEFT wrote, where it matters.
     let (found, exact) =
         (json(&run.join("adapter/adapter_config.json")), json(&golden(case).join("trained/adapter_config.json")));
-    for key in ["peft_type", "r", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "task_type", "use_rslora", "use_dora"] {
+    for key in [
+        "peft_type",
+        "r",
+        "lora_alpha",
+        "lora_dropout",
+        "fan_in_fan_out",
+        "bias",
+        "task_type",
+        "use_rslora",
+        "use_dora",
+    ] {
         assert_eq!(found[key], exact[key], "{case}: {key}");
     }
 
@@ -204,6 +218,68 @@ fn adapters_are_exchanged_with_peft() {
             }
             assert!(std::fs::read(found).unwrap() == std::fs::read(known).unwrap(), "{case}: {name} is another file");
         }
+    }
+}
+
+/// Copies an adapter with other names of tensors.
+fn renamed(case: &str, folder: &Folder, name: impl Fn(&str) -> String) -> PathBuf {
+    let (from, to) = (golden(case).join("start"), folder.path().join("renamed"));
+    std::fs::create_dir_all(&to).unwrap();
+    std::fs::copy(from.join("adapter_config.json"), to.join("adapter_config.json")).unwrap();
+    let tensors = read_tensors(&from.join("adapter_model.safetensors")).unwrap().tensors;
+    let tensors: Vec<_> = tensors.into_iter().map(|(known, tensor)| (name(&known), tensor)).collect();
+    write_tensors(&to.join("adapter_model.safetensors"), &tensors, ("format", "pt")).unwrap();
+    to
+}
+
+#[test]
+fn adapters_of_a_model_without_its_head_fit_it_with_one() {
+    let folder = Folder::new();
+    let path = renamed("gpt2", &folder, |name| name.replace("transformer.", ""));
+    let lora = read_adapter(&path).unwrap().lora;
+    assert!(lora.targets.contains(&"h.1.mlp.c_proj".to_string()));
+    let mut other = trainer("gpt2", lora);
+    other.load_adapter(&path).unwrap();
+    assert!(logits_differ("gpt2", &mut other, "start") <= 1e-5);
+    // A tied last layer that was trained by itself is none that this model has: it must not be dropped in silence.
+    let path = renamed("bert", &folder, |name| name.replace("classifier.weight", "lm_head.weight"));
+    let mut tied = trainer("llama", Lora { targets: vec!["q_proj".into()], ..Lora::default() });
+    let error = tied.load_adapter(&path).unwrap_err().to_string();
+    assert!(error.contains("surplus: `lm_head.weight`"), "{error}");
+}
+
+#[test]
+fn adapters_are_merged_into_weights_without_a_model() {
+    let folder = Folder::new();
+    for case in CASES {
+        let (weights, adapter) = (base(case).join("model.safetensors"), golden(case).join("start"));
+        let (weights, adapter) = (weights.display().to_string(), adapter.display().to_string());
+        let out = format!("{case}.safetensors");
+        wgrad(&folder, &["merge", &weights, &adapter, "--out", &out]).succeeds();
+        let mut plain = Trainer::new(Boxed(model(case))).device(Device::cpu());
+        plain.build(&[probe(case).len() / 2]).unwrap();
+        plain.load(folder.path().join(&out)).unwrap();
+        let apart = logits_differ(case, &mut plain, "start");
+        assert!(apart <= 1e-5, "{case}: {apart}");
+        let again = wgrad(&folder, &["merge", &weights, &adapter, "--out", &out]);
+        assert!(again.code == Some(2) && again.errors.contains("exists already"), "{}", again.errors);
+    }
+    // Names may lack the model's prefix.
+    let path = renamed("gpt2", &folder, |name| name.replace("transformer.", "")).display().to_string();
+    let weights = base("gpt2").join("model.safetensors").display().to_string();
+    wgrad(&folder, &["merge", &weights, &path, "--out", "short.safetensors"]).succeeds();
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("short.safetensors") == read("gpt2.safetensors"));
+    // An adapter of another model, or of another size.
+    let weights = base("qwen2").join("model.safetensors").display().to_string();
+    for (case, expected) in [
+        ("gpt2", "no tensor `transformer.h.0.attn.c_attn.weight`"),
+        ("llama", "do not fit the weight `model.layers.0.self_attn.v_proj.weight` [8, 32]"),
+    ] {
+        let adapter = golden(case).join("start").display().to_string();
+        let run = wgrad(&folder, &["merge", &weights, &adapter, "--out", "wrong.safetensors"]);
+        assert!(run.code == Some(1) && run.errors.contains(expected), "{}", run.errors);
+        assert!(!folder.path().join("wrong.safetensors").exists());
     }
 }
 
@@ -293,7 +369,10 @@ fn mistakes_are_told_with_what_there_is() {
         (none.replace("[lora]", "[lora]\ntargets = \"q_proj\"\nmodules_to_save = [\"score\"]"), "\"score\""),
         (config.replace("[lora]\n", ""), "a section [lora]"),
         (config.replace("[lora]", "[lora]\nrank = 4"), "the adapter has rank 2, alpha 6, rslora"),
-        (config.replace("[lora]", "[lora]\ntargets = [\"q_proj\"]"), "surplus: `model.layers.0.mlp.down_proj.lora_A.weight`"),
+        (
+            config.replace("[lora]", "[lora]\ntargets = [\"q_proj\"]"),
+            "surplus: `model.layers.0.mlp.down_proj.lora_A.weight`",
+        ),
         (config.replace("lora/llama/start", "lora/gpt2/start"), "names no linear layer"),
         (config.replace("lora/llama/start", "lora/absent"), "there is no such file"),
     ] {

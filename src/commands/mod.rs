@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod generate;
 mod log;
+mod merge;
 mod model;
 mod origin;
 mod pictures;
@@ -40,6 +41,8 @@ enum Command {
     Predict(predict::Arguments),
     /// Draw pictures by a trained model
     Generate(generate::Arguments),
+    /// Add low-rank adapters to the weights that they are for
+    Merge(merge::Arguments),
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
@@ -69,6 +72,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),

@@ -72,9 +72,11 @@ impl Config {
     /// Checks `[lora]` and `model.adapter` by themselves.
     pub(super) fn check_lora(&self) -> Result<(), String> {
         match (&self.lora, &self.model.adapter) {
-            (None, Some(_)) => Err("model.adapter is trained further by a section [lora], which is missing; an empty one \
+            (None, Some(_)) => {
+                Err("model.adapter is trained further by a section [lora], which is missing; an empty one \
                                     takes the adapter's own settings"
-                .into()),
+                    .into())
+            }
             (Some(lora), None) if lora.targets.is_none() => Err(format!(
                 "lora.targets is missing; name linear layers by the ends of their paths, such as [\"q_proj\", \"v_proj\"], or \
                  {:?}",

@@ -4,7 +4,9 @@ use nn_core::{Device, Input, StepScalars, Tensor};
 use nn_train::nn::{Dropout, Layer, Linear, Relu, Sequential};
 use nn_train::optim::Adam;
 use nn_train::train::{read_tensors, write_tensors};
-use nn_train::{AdapterInfo, ArrayData, Error, Lora, Observer, StepReport, Trainer, compile, read_adapter, trace_model};
+use nn_train::{
+    AdapterInfo, ArrayData, Error, Lora, Observer, StepReport, Trainer, compile, read_adapter, trace_model,
+};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +94,8 @@ fn only_adapters_and_saved_modules_are_trained_and_have_optimizer_state() -> Res
     }
     let states = trainer.session().unwrap().states();
     let kept: Vec<&str> = states.iter().filter_map(|(name, _)| name.strip_prefix("optimizer/")).collect();
-    let mut expected: Vec<String> = trained.iter().flat_map(|name| [format!("m/{name}"), format!("v/{name}")]).collect();
+    let mut expected: Vec<String> =
+        trained.iter().flat_map(|name| [format!("m/{name}"), format!("v/{name}")]).collect();
     let mut kept: Vec<String> = kept.into_iter().map(String::from).collect();
     expected.sort();
     kept.sort();
@@ -125,7 +128,10 @@ fn the_scale_is_that_of_the_paper_and_merging_keeps_the_outputs() -> Result<(), 
                 let (row, column) = (place / wide, place % wide);
                 let product: f64 = (0..2).map(|k| f64::from(b[row * 2 + k]) * f64::from(a[k * wide + column])).sum();
                 let exact = f64::from(w[place]) + product * scale;
-                assert!((f64::from(f32::from_bits(*merged)) - exact).abs() <= exact.abs() * 1e-7, "{path} {row},{column}");
+                assert!(
+                    (f64::from(f32::from_bits(*merged)) - exact).abs() <= exact.abs() * 1e-7,
+                    "{path} {row},{column}"
+                );
             }
             assert_eq!(merged.len(), wide * tall);
         }
@@ -149,7 +155,9 @@ fn targets_are_paths_or_their_ends() {
         let x = s.input("x", nn_core::DType::F32, [2, 4]);
         let layer = |s: &mut nn_train::Scope, path: &str, x| s.scope(path, |s| Linear::new(4, 4).forward(s, x));
         let mut y = x;
-        for path in ["blocks.0.attn.q_proj", "blocks.0.mlp.q_proj", "blocks.1.attn.q_proj", "blocks.1.attn.xq_proj", "head"] {
+        for path in
+            ["blocks.0.attn.q_proj", "blocks.0.mlp.q_proj", "blocks.1.attn.q_proj", "blocks.1.attn.xq_proj", "head"]
+        {
             y = layer(s, path, y);
         }
         s.output("y", y);
@@ -170,7 +178,9 @@ fn targets_are_paths_or_their_ends() {
 
     let error = |lora: Lora| message(lora.choose(&declarations));
     let text = error(lora(&["q_proj", "k_proj"]));
-    for part in ["\"k_proj\" names no linear layer", "blocks.*.attn.q_proj, blocks.*.mlp.q_proj, blocks.*.attn.xq_proj, head"] {
+    for part in
+        ["\"k_proj\" names no linear layer", "blocks.*.attn.q_proj, blocks.*.mlp.q_proj, blocks.*.attn.xq_proj, head"]
+    {
         assert!(text.contains(part), "{text} lacks {part}");
     }
     assert!(error(lora(&[])).contains("no targets") && error(lora(&["proj"])).contains("\"proj\" names no"));

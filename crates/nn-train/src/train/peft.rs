@@ -42,6 +42,8 @@ pub struct AdapterFile {
     /// Its settings. The targets are the paths of the layers that the file has adapters for, the modules to save those of
     /// its other tensors, whatever chose them.
     pub lora: Lora,
+    /// How the layers' weights lie, by its `fan_in_fan_out`; a model's layers know better.
+    pub layout: WeightLayout,
     /// The tensors, named as the model's are, in the order of their names.
     pub tensors: Vec<(String, Tensor)>,
 }
@@ -81,7 +83,8 @@ pub fn read_adapter(path: impl AsRef<Path>) -> Result<AdapterFile, Error> {
     let mut named = Vec::with_capacity(tensors.len());
     for (full, tensor) in tensors {
         let unfit = |what: &str| Error::file(&tensors_path, format!("the tensor `{full}` {what}"));
-        let name = full.strip_prefix(PREFIX).ok_or_else(|| unfit("is no adapter's: its name lacks base_model.model."))?;
+        let name =
+            full.strip_prefix(PREFIX).ok_or_else(|| unfit("is no adapter's: its name lacks base_model.model."))?;
         let (list, path) = match adapter_path(name) {
             Some(path) => (&mut lora.targets, path),
             None if name.split('.').any(|part| part.starts_with("lora_")) => {
@@ -94,7 +97,11 @@ pub fn read_adapter(path: impl AsRef<Path>) -> Result<AdapterFile, Error> {
         }
         named.push((name.to_string(), tensor));
     }
-    Ok(AdapterFile { lora, tensors: named })
+    let layout = match config.get("fan_in_fan_out") {
+        Some(Value::Bool(true)) => WeightLayout::InputsOutputs,
+        _ => WeightLayout::OutputsInputs,
+    };
+    Ok(AdapterFile { lora, layout, tensors: named })
 }
 
 /// The settings of an `adapter_config.json`, without targets and modules.
@@ -189,8 +196,9 @@ pub(super) fn write_adapter(
         "use_rslora": lora.rslora,
     });
     let path = folder.join(CONFIG);
-    write_whole(&path, format!("{config:#}\n").as_bytes())
-        .map_err(|error| Error::file(&path, format!("the file cannot be written: {error}; check the folder and its space")))
+    write_whole(&path, format!("{config:#}\n").as_bytes()).map_err(|error| {
+        Error::file(&path, format!("the file cannot be written: {error}; check the folder and its space"))
+    })
 }
 
 #[cfg(test)]
