@@ -126,10 +126,10 @@ seed = 0
     print(case, losses[0], losses[-1])
 
 
-def compare(what, found, expected):
+def compare(what, found, expected, most=1e-5):
     worst = np.abs(found - expected).max() / np.abs(expected).max()
     print(f"{what}: logits at most {worst:.1e} apart, as a share of the largest")
-    assert worst <= 1e-5, what
+    assert worst <= most, what
 
 
 def check(case):
@@ -142,7 +142,8 @@ def check(case):
 def check_run(case, run):
     run = Path(run)
     adapted = probe(case, peft.PeftModel.from_pretrained(base_model(case), run / "adapter"))
-    compare("the run's adapter", adapted, load_file(ROOT / case / "logits.safetensors")["trained"])
+    # Adam makes steps of its full size of gradients that are 0 but for rounding.
+    compare("the run's adapter", adapted, load_file(ROOT / case / "logits.safetensors")["trained"], 1e-4)
     whole = Path(run) / "as-transformers-has-it"
     whole.mkdir(exist_ok=True)
     shutil.copy(BASES / case / "config.json", whole)

@@ -7,6 +7,7 @@ mod program;
 use nn_core::Device;
 use nn_models::transformer::{Generator, Sampling};
 use nn_models::{Bert, Gpt2, LanguageModel, Llama, Model};
+use nn_train::train::{read_tensors, write_tensors};
 use nn_train::{AdapterInfo, Layer, Lora, Trainer, read_adapter};
 use program::{Folder, wgrad};
 use safetensors::SafeTensors;
@@ -217,6 +218,68 @@ fn adapters_are_exchanged_with_peft() {
             }
             assert!(std::fs::read(found).unwrap() == std::fs::read(known).unwrap(), "{case}: {name} is another file");
         }
+    }
+}
+
+/// Copies an adapter with other names of tensors.
+fn renamed(case: &str, folder: &Folder, name: impl Fn(&str) -> String) -> PathBuf {
+    let (from, to) = (golden(case).join("start"), folder.path().join("renamed"));
+    std::fs::create_dir_all(&to).unwrap();
+    std::fs::copy(from.join("adapter_config.json"), to.join("adapter_config.json")).unwrap();
+    let tensors = read_tensors(&from.join("adapter_model.safetensors")).unwrap().tensors;
+    let tensors: Vec<_> = tensors.into_iter().map(|(known, tensor)| (name(&known), tensor)).collect();
+    write_tensors(&to.join("adapter_model.safetensors"), &tensors, ("format", "pt")).unwrap();
+    to
+}
+
+#[test]
+fn adapters_of_a_model_without_its_head_fit_it_with_one() {
+    let folder = Folder::new();
+    let path = renamed("gpt2", &folder, |name| name.replace("transformer.", ""));
+    let lora = read_adapter(&path).unwrap().lora;
+    assert!(lora.targets.contains(&"h.1.mlp.c_proj".to_string()));
+    let mut other = trainer("gpt2", lora);
+    other.load_adapter(&path).unwrap();
+    assert!(logits_differ("gpt2", &mut other, "start") <= 1e-5);
+    // A tied last layer that was trained by itself is none that this model has: it must not be dropped in silence.
+    let path = renamed("bert", &folder, |name| name.replace("classifier.weight", "lm_head.weight"));
+    let mut tied = trainer("llama", Lora { targets: vec!["q_proj".into()], ..Lora::default() });
+    let error = tied.load_adapter(&path).unwrap_err().to_string();
+    assert!(error.contains("surplus: `lm_head.weight`"), "{error}");
+}
+
+#[test]
+fn adapters_are_merged_into_weights_without_a_model() {
+    let folder = Folder::new();
+    for case in CASES {
+        let (weights, adapter) = (base(case).join("model.safetensors"), golden(case).join("start"));
+        let (weights, adapter) = (weights.display().to_string(), adapter.display().to_string());
+        let out = format!("{case}.safetensors");
+        wgrad(&folder, &["merge", &weights, &adapter, "--out", &out]).succeeds();
+        let mut plain = Trainer::new(Boxed(model(case))).device(Device::cpu());
+        plain.build(&[probe(case).len() / 2]).unwrap();
+        plain.load(folder.path().join(&out)).unwrap();
+        let apart = logits_differ(case, &mut plain, "start");
+        assert!(apart <= 1e-5, "{case}: {apart}");
+        let again = wgrad(&folder, &["merge", &weights, &adapter, "--out", &out]);
+        assert!(again.code == Some(2) && again.errors.contains("exists already"), "{}", again.errors);
+    }
+    // Names may lack the model's prefix.
+    let path = renamed("gpt2", &folder, |name| name.replace("transformer.", "")).display().to_string();
+    let weights = base("gpt2").join("model.safetensors").display().to_string();
+    wgrad(&folder, &["merge", &weights, &path, "--out", "short.safetensors"]).succeeds();
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("short.safetensors") == read("gpt2.safetensors"));
+    // An adapter of another model, or of another size.
+    let weights = base("qwen2").join("model.safetensors").display().to_string();
+    for (case, expected) in [
+        ("gpt2", "no tensor `transformer.h.0.attn.c_attn.weight`"),
+        ("llama", "do not fit the weight `model.layers.0.self_attn.v_proj.weight` [8, 32]"),
+    ] {
+        let adapter = golden(case).join("start").display().to_string();
+        let run = wgrad(&folder, &["merge", &weights, &adapter, "--out", "wrong.safetensors"]);
+        assert!(run.code == Some(1) && run.errors.contains(expected), "{}", run.errors);
+        assert!(!folder.path().join("wrong.safetensors").exists());
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::run_folder::RunFolder;
 use nn_train::{AdapterInfo, Trainer};
+use std::path::PathBuf;
 
 /// Adapters that are trained.
 pub(super) struct Finished {
@@ -30,7 +31,10 @@ pub(super) fn finish(config: &Config, trainer: &mut Trainer, folder: &RunFolder)
         lora.alpha,
         with_commas(parameters as u64)
     );
-    let base = config.model.weights.as_ref().and_then(|weights| weights.parent()).map(|base| base.to_string_lossy());
+    // Only the folder's path is cleaned: the file may be a link to where a cache keeps it.
+    let folder_of = |weights: &PathBuf| weights.parent().and_then(|folder| folder.canonicalize().ok());
+    let base = config.model.weights.as_ref().and_then(folder_of);
+    let base = base.as_ref().map(|base| base.to_string_lossy());
     let info = AdapterInfo { task_type: config.model.architecture.model().task_type(), base_model: base.as_deref() };
     trainer.save_adapter(folder.adapter(), info)?;
     trainer.merge()?;

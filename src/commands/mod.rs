@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod log;
 mod mistakes;
+mod merge;
 mod model;
 mod origin;
 mod pictures;
@@ -45,6 +46,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Make a tokeniser of texts
     Tokenizer(tokenizer::Arguments),
+    /// Add low-rank adapters to the weights that they are for
+    Merge(merge::Arguments),
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
@@ -75,6 +78,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Predict(arguments)) => predict::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments),
+        Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),

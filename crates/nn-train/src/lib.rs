@@ -34,5 +34,6 @@ pub use optim::{Decay, Optimizer, Schedule};
 pub use scope::{Adapters, Declaration, Declarations, Init, LinearLayer, Lora, Scope, WeightLayout, trace_model};
 pub use train::{
     AdapterFile, AdapterInfo, ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order,
-    StepReport, TargetsRef, Trainer, TrainingGraph, compile, compile_training, read_adapter, training_graph,
+    StepReport, TargetsRef, Trainer, TrainingGraph, compile, compile_training, merge_adapter, read_adapter,
+    training_graph,
 };

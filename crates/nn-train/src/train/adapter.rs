@@ -1,11 +1,11 @@
 //! Low-rank adapters of a trainer's model: saved, loaded, and merged into its weights.
 
+use super::merge::add_product;
 use super::peft::{AdapterFile, AdapterInfo, read_adapter, write_adapter};
 use super::trainer::{Built, Trainer, not_built};
 use crate::Error;
-use crate::scope::{Adapters, LinearLayer, WeightLayout, adapter_names, adapter_path};
-use cpu_reference::matmul::{Matrix, matmul};
-use nn_core::{Session, Shape, Tensor};
+use crate::scope::{Adapters, LinearLayer, adapter_names, adapter_path};
+use nn_core::{Session, Shape};
 use std::path::Path;
 
 impl Trainer {
@@ -54,7 +54,7 @@ impl Trainer {
     pub fn load_adapter(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let (built, adapters) = self.adapted()?;
-        let AdapterFile { lora, tensors } = read_adapter(path)?;
+        let AdapterFile { lora, tensors, .. } = read_adapter(path)?;
         let own = adapters.lora();
         if (own.rank, own.scale()) != (lora.rank, lora.scale()) {
             let say = |rank, alpha, by: bool| format!("rank {rank}, alpha {alpha}{}", if by { ", rslora" } else { "" });
@@ -111,7 +111,7 @@ impl Trainer {
             let tensor = match layers.iter().find(is_adapted) {
                 Some(layer) => {
                     let [a, b] = adapter_names(&layer.path);
-                    add_product(layer, &weight, &session.state(&a)?, &session.state(&b)?, scale)?
+                    add_product(layer.layout, &weight, [&session.state(&a)?, &session.state(&b)?], scale)?
                 }
                 None => weight,
             };
@@ -131,29 +131,4 @@ impl Trainer {
 
 fn weight_name(layer: &LinearLayer) -> String {
     if layer.path.is_empty() { "weight".into() } else { format!("{}.weight", layer.path) }
-}
-
-/// `W + B·A · scale`, transposed where the weight is `[in, out]`; rounded once.
-fn add_product(layer: &LinearLayer, weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor, Error> {
-    let (inputs, outputs) = (layer.inputs, layer.outputs);
-    let rank = a.shape().first().copied().unwrap_or(1);
-    let wide =
-        |tensor: &Tensor| Ok::<_, Error>(tensor.as_f32()?.iter().map(|&value| value.into()).collect::<Vec<f64>>());
-    let (a, b) = (wide(a)?, wide(b)?);
-    let matrix =
-        |values, row_stride, column_stride| Matrix { values, offset: 0, row_stride, column_stride, batch_strides: &[] };
-    let mut product = vec![0.0; inputs * outputs];
-    match layer.layout {
-        WeightLayout::OutputsInputs => {
-            let sizes = [outputs, rank, inputs];
-            matmul::<f64>(&matrix(&b, rank, 1), &matrix(&a, inputs, 1), &[], sizes, &mut product);
-        }
-        WeightLayout::InputsOutputs => {
-            let sizes = [inputs, rank, outputs];
-            matmul::<f64>(&matrix(&a, 1, inputs), &matrix(&b, 1, rank), &[], sizes, &mut product);
-        }
-    }
-    let sum =
-        weight.as_f32()?.iter().zip(product).map(|(&weight, product)| (f64::from(weight) + product * scale) as f32);
-    Ok(Tensor::from_f32(weight.shape().clone(), &sum.collect::<Vec<f32>>())?)
 }

@@ -42,6 +42,8 @@ pub struct AdapterFile {
     /// Its settings. The targets are the paths of the layers that the file has adapters for, the modules to save those of
     /// its other tensors, whatever chose them.
     pub lora: Lora,
+    /// How the layers' weights lie, by its `fan_in_fan_out`; a model's layers know better.
+    pub layout: WeightLayout,
     /// The tensors, named as the model's are, in the order of their names.
     pub tensors: Vec<(String, Tensor)>,
 }
@@ -95,7 +97,11 @@ pub fn read_adapter(path: impl AsRef<Path>) -> Result<AdapterFile, Error> {
         }
         named.push((name.to_string(), tensor));
     }
-    Ok(AdapterFile { lora, tensors: named })
+    let layout = match config.get("fan_in_fan_out") {
+        Some(Value::Bool(true)) => WeightLayout::InputsOutputs,
+        _ => WeightLayout::OutputsInputs,
+    };
+    Ok(AdapterFile { lora, layout, tensors: named })
 }
 
 /// The settings of an `adapter_config.json`, without targets and modules.
