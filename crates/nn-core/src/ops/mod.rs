@@ -26,6 +26,7 @@ mod softmax;
 mod support;
 
 pub use convolution::Convolution;
+pub use cross_entropy::CrossEntropyOptions;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;

@@ -1,5 +1,6 @@
 //! Losses, reduced as PyTorch's `reduction="mean"`, and per row.
 
+use nn_core::ops::CrossEntropyOptions;
 use nn_core::{DType, Shape, Tensor, Value};
 use std::fmt;
 
@@ -210,6 +211,25 @@ pub fn one_hot(indices: Value, classes: usize) -> Value {
 #[track_caller]
 pub fn cross_entropy(logits: Value, classes: Value) -> Value {
     logits.cross_entropy(classes)
+}
+
+/// The mean cross-entropy of logits `(…, classes)` against `u32` class indices `(…)`, a scalar: the sum of the losses
+/// divided by that of the weights of the classes of the rows that are not ignored. NaN if all are ignored.
+/// `torch.nn.functional.cross_entropy(weight=…, ignore_index=…, label_smoothing=…, reduction="mean")`.
+#[track_caller]
+pub fn cross_entropy_mean(logits: Value, classes: Value, options: &CrossEntropyOptions) -> Value {
+    let losses = logits.cross_entropy_with(classes, options);
+    let counts = match options.weight {
+        Some(weight) => {
+            let table = weight.reshape([weight.shape().elements(), 1]);
+            table.gather_rows(classes).reshape(losses.shape())
+        }
+        None if options.ignore_index.is_none() => return losses.mean_all(),
+        None => losses.full_like(1.0),
+    };
+    let ignored = options.ignore_index.map(|index| classes.equal(classes.recorder().scalar_u32(index)));
+    let counts = ignored.map_or(counts, |ignored| ignored.select(counts.zeros_like(), counts));
+    losses.sum_all() / counts.sum_all()
 }
 
 /// The cross-entropy of logits `(rows, classes)` against probabilities of the classes of the same shape, `(rows)`.
