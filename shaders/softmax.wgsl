@@ -1,9 +1,11 @@
-// Softmax of rows: exp(x - max) / sum of exp(x - max).
+// Softmax of rows: exp(x - max) / sum of exp(x - max), or its logarithm.
 //
-// One workgroup computes one row: its maximum, its sum, its values. A row with a NaN, with +infinity,
-// or of -infinity only is NaN. `rows` workgroups, folded in two dimensions.
+// WIDTH / LANES rows a workgroup: of each its maximum, its sum, its values. A row with a NaN, with +infinity, or of
+// -infinity only is NaN. The workgroups are folded in two dimensions.
 
-const WIDTH: u32 = 256u; // a power of two
+const WIDTH: u32 = 256u; // invocations of a workgroup
+const LANES: u32 = 256u; // those of a row: a power of two, at most WIDTH
+const LOGARITHM: u32 = 0u; // 1 for the logarithm
 
 struct Parameters {
     rows: u32,
@@ -17,37 +19,20 @@ struct Parameters {
 @group(0) @binding(2) var<uniform> parameters: Parameters;
 
 //!include shared/numbers.wgsl
+//!include shared/exponential.wgsl
 //!include shared/row.wgsl
+
+fn input_at(place: u32) -> f32 {
+    return input[parameters.input_offset + place];
+}
+
+//!include shared/softmax.wgsl
 
 @compute @workgroup_size(WIDTH)
 fn softmax(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
 ) {
-    let row = group.y * groups.x + group.x;
-    if (row >= parameters.rows) {
-        return;
-    }
-    let columns = parameters.columns;
-    let input_start = parameters.input_offset + row * columns;
-    let output_start = parameters.output_offset + row * columns;
-
-    var largest = -positive_infinity();
-    for (var column = lane; column < columns; column += WIDTH) {
-        largest = maximum(largest, input[input_start + column]);
-    }
-    largest = workgroup_maximum(lane, largest);
-
-    var sum = 0.0;
-    for (var column = lane; column < columns; column += WIDTH) {
-        sum += exponential(input[input_start + column] - largest);
-    }
-    sum = workgroup_sum(lane, sum);
-
-    let defined = is_finite(largest);
-    for (var column = lane; column < columns; column += WIDTH) {
-        let value = exponential(input[input_start + column] - largest) / sum;
-        output[output_start + column] = select(not_a_number(), value, defined);
-    }
+    softmax_of_row(invocation, (group.y * groups.x + group.x) * (WIDTH / LANES) + invocation / LANES);
 }

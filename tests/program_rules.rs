@@ -170,7 +170,8 @@ fn large_grids_are_folded() {
     assert_lawful("large grids", &program);
     let folded: Vec<&str> =
         program.launches.iter().filter(|launch| launch.groups[1] > 1).map(|launch| launch.label.as_str()).collect();
-    for name in ["tanh", "exp", "softmax", "sum", "argmax", "cross_entropy", "pad", "gather_rows", "concat"] {
+    // Rows of softmax and cross-entropy share a workgroup: there are never so many in a binding.
+    for name in ["tanh", "exp", "sum", "argmax", "pad", "gather_rows", "concat"] {
         assert!(folded.iter().any(|label| label.starts_with(name)), "{name} is not among {folded:?}");
     }
     for launch in program.launches.iter().filter(|launch| launch.label.starts_with("tanh")) {

@@ -7,6 +7,8 @@ mod common;
 mod normalise;
 #[path = "shader_twins/pool.rs"]
 mod pool;
+#[path = "shader_twins/rows.rs"]
+mod rows;
 
 use cpu_reference::philox::{Philox, philox_word, unit_interval};
 use cpu_reference::strided::{collapse, contiguous_strides};
@@ -295,82 +297,6 @@ fn reductions_agree() {
                 assert_eq!(output, expected, "arg_reduce {extreme:?} {sizes:?}");
             }
         }
-    }
-}
-
-/// Rows of ordinary values, and in front of them rows with outliers where there is room.
-fn logits(rows: usize, columns: usize) -> Vec<f32> {
-    let mut values = normal(rows * columns, 3);
-    if rows >= 8 && columns >= 4 {
-        let (plus, minus) = (f32::INFINITY, f32::NEG_INFINITY);
-        values[0] = 1e4;
-        values[columns + 1] = -1e4;
-        values[2 * columns + 2] = f32::NAN;
-        values[3 * columns + 3] = plus;
-        values[4 * columns] = minus;
-        values[5 * columns..6 * columns].fill(minus);
-    }
-    values
-}
-
-const ROWS: [[usize; 2]; 6] = [[1, 1], [9, 4], [3, 255], [8, 256], [10, 257], [9, 3001]];
-
-#[test]
-fn softmax_agrees() {
-    let Some(device) = device() else { return };
-    for ([rows, columns], width) in ROWS.into_iter().flat_map(|shape| WIDTHS.map(|width| (shape, width))) {
-        let data = logits(rows, columns);
-        let count = rows * columns;
-        for name in ["softmax", "log_softmax"] {
-            let mut expected = vec![0f64; count];
-            match name {
-                "softmax" => cpu_reference::softmax(&exact(&data), columns, &mut expected),
-                _ => cpu_reference::log_softmax(&exact(&data), columns, &mut expected),
-            }
-            let kernel = shader(name).unwrap().specialise(&[("WIDTH", width)]).unwrap();
-            let parameters = [
-                ("rows", (rows as u32).into()),
-                ("columns", (columns as u32).into()),
-                ("input_offset", (OFFSET as u32).into()),
-                ("output_offset", (OFFSET as u32).into()),
-            ];
-            let inputs = [bytes(&shifted(&data, f32::NAN))];
-            let output = launch(&device, &kernel, &inputs, &parameters, count, fold_groups(rows as u64));
-            assert_close(&format!("{name} {rows} {columns}"), &floats(output), &expected, 5e-6);
-        }
-    }
-}
-
-#[test]
-fn cross_entropy_agrees() {
-    let Some(device) = device() else { return };
-    for ([rows, columns], width) in ROWS.into_iter().flat_map(|shape| WIDTHS.map(|width| (shape, width))) {
-        let data = logits(rows, columns);
-        let mut targets: Vec<u32> = (0..rows).map(|row| (row * 7 % columns) as u32).collect();
-        targets[rows / 2] = columns as u32;
-        targets[rows - 1] = if rows > 8 { u32::MAX } else { 0 };
-        let dloss = normal(rows, 4);
-        let mut loss = vec![0f64; rows];
-        cpu_reference::cross_entropy(&exact(&data), columns, &targets, &mut loss);
-        let mut dlogits = vec![0f64; rows * columns];
-        cpu_reference::cross_entropy_gradient(&exact(&data), columns, &targets, &exact(&dloss), &mut dlogits);
-        let mut parameters = vec![
-            ("rows", Words::from(rows as u32)),
-            ("columns", (columns as u32).into()),
-            ("logits_offset", (OFFSET as u32).into()),
-            ("targets_offset", (OFFSET as u32).into()),
-            ("output_offset", (OFFSET as u32).into()),
-        ];
-        let mut inputs = vec![bytes(&shifted(&data, f32::NAN)), bytes(&shifted(&targets, 9))];
-        let groups = fold_groups(rows as u64);
-        let kernel = shader("cross_entropy").unwrap().specialise(&[("WIDTH", width)]).unwrap();
-        let output = launch(&device, &kernel, &inputs, &parameters, rows, groups);
-        assert_close(&format!("cross_entropy {rows} {columns}"), &floats(output), &loss, 5e-6);
-        parameters.push(("dloss_offset", (OFFSET as u32).into()));
-        inputs.push(bytes(&shifted(&dloss, f32::NAN)));
-        let kernel = shader("cross_entropy_gradient").unwrap().specialise(&[("WIDTH", width)]).unwrap();
-        let output = launch(&device, &kernel, &inputs, &parameters, rows * columns, groups);
-        assert_close(&format!("cross_entropy_gradient {rows} {columns}"), &floats(output), &dlogits, 5e-6);
     }
 }
 

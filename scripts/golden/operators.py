@@ -247,6 +247,42 @@ def cross_entropy(family):
     family.add("cross_entropy", "cross_entropy of wide rows", [wide, numpy.array([1, 2], dtype=numpy.uint32)], losses, terms=3, special=True)
     rows = numpy.array([[0.0, numpy.nan, 1.0], [0.0, 2.0, 1.0]], dtype=numpy.float32)
     family.add("cross_entropy", "cross_entropy with NaN", [rows, numpy.array([2, 0], dtype=numpy.uint32)], losses, terms=3, special=True)
+    cross_entropy_options(family)
+
+
+def cross_entropy_options(family):
+    """Ignored rows, smoothed targets, weights of classes: losses, their mean, and the gradient of weighted losses."""
+    def losses(logits, targets, *weight, ignore_index, label_smoothing, reduction="none"):
+        return functional.cross_entropy(logits, targets, weight[0] if weight else None, ignore_index=ignore_index,
+                                        label_smoothing=label_smoothing, reduction=reduction)
+
+    def mean(*inputs, **options):
+        return losses(*inputs, **options, reduction="mean")
+
+    def gradient(logits, targets, factors, *weight, ignore_index, label_smoothing):
+        """d sum(factors * losses) / d logits, as a function that can be differentiated once more."""
+        classes = logits.shape[-1]
+        used = (targets != ignore_index).to(logits.dtype)[:, None]
+        hot = functional.one_hot(torch.where(targets == ignore_index, 0, targets), classes).to(logits.dtype)
+        q = (hot * (1 - label_smoothing) + label_smoothing / classes) * (weight[0] if weight else 1)
+        return (torch.softmax(logits, -1) * q.sum(-1, keepdim=True) - q) * used * factors[:, None]
+
+    for sizes, ignore_index, smoothing, weighted in (((5, 4), 2, 0.0, False), ((5, 4), 4294967295, 0.3, False), ((4, 6), 6, 0.0, True),
+                                                     ((3, 7), 1, 0.1, True), ((2, 33), 9, 1.0, True), ((3, 2), 0, 0.5, False)):
+        targets = family.indices(sizes[1], sizes[0])
+        targets[-1], targets[0] = ignore_index, (ignore_index + 1) % sizes[1]
+        weight = [family.positive(sizes[1])] if weighted else []
+        options = {"ignore_index": ignore_index, "label_smoothing": smoothing}
+        name = f"{list(sizes)}, ignored {ignore_index}, smoothing {smoothing}" + ", weighted" * weighted
+        given = [family.normal(*sizes), targets]
+        family.add("cross_entropy", f"cross_entropy {name}", given + weight, losses, options, gradients=[0], terms=sizes[1])
+        family.add("loss/cross_entropy_mean", f"cross_entropy_mean {name}", given + weight, mean, options, gradients=[0],
+                   terms=[math.prod(sizes), sizes[1]])
+        family.add("cross_entropy_gradient", f"cross_entropy_gradient {name}", [*given, family.normal(sizes[0]), *weight], gradient,
+                   options, gradients=[0, 2], terms=sizes[1])
+    nothing = [family.normal(2, 3), numpy.array([1, 1], dtype=numpy.uint32)]
+    family.add("loss/cross_entropy_mean", "cross_entropy_mean of ignored rows", nothing, mean,
+               {"ignore_index": 1, "label_smoothing": 0.0}, terms=6, special=True)
 
 
 def rows(family):

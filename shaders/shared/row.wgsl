@@ -1,39 +1,37 @@
-// What one workgroup of WIDTH invocations (a power of two) finds out about a row of logits.
+// What the invocations that share a row find out about it together: a workgroup of WIDTH invocations has WIDTH / LANES
+// rows, each of LANES invocations (a power of two). All invocations of the workgroup must call these functions.
 
 var<workgroup> partial: array<f32, WIDTH>;
 
-// The sum over the workgroup, by a tree of fixed order; all invocations must call it.
-fn workgroup_sum(lane: u32, value: f32) -> f32 {
-    partial[lane] = value;
-    for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
+// The sum over the row of the invocation of this number, by a tree of fixed order.
+fn row_sum(invocation: u32, value: f32) -> f32 {
+    let lane = invocation % LANES;
+    partial[invocation] = value;
+    for (var half = LANES / 2u; half > 0u; half >>= 1u) {
         workgroupBarrier();
         if (lane < half) {
-            partial[lane] += partial[lane + half];
+            partial[invocation] += partial[invocation + half];
         }
     }
     workgroupBarrier();
-    let result = partial[0];
+    let result = partial[invocation - lane];
     // `partial` may be used again.
     workgroupBarrier();
     return result;
 }
 
-// The largest over the workgroup, NaN if there is one; all invocations must call it.
-fn workgroup_maximum(lane: u32, value: f32) -> f32 {
-    partial[lane] = value;
-    for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
+// The largest over the row, NaN if there is one.
+fn row_maximum(invocation: u32, value: f32) -> f32 {
+    let lane = invocation % LANES;
+    partial[invocation] = value;
+    for (var half = LANES / 2u; half > 0u; half >>= 1u) {
         workgroupBarrier();
         if (lane < half) {
-            partial[lane] = maximum(partial[lane], partial[lane + half]);
+            partial[invocation] = maximum(partial[invocation], partial[invocation + half]);
         }
     }
     workgroupBarrier();
-    let result = partial[0];
+    let result = partial[invocation - lane];
     workgroupBarrier();
     return result;
-}
-
-// e^difference for a difference that is not positive: 0 for −∞, which an approximation may miss.
-fn exponential(difference: f32) -> f32 {
-    return select(exp(difference), 0.0, difference < -87.0);
 }

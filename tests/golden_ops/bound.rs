@@ -102,6 +102,8 @@ pub(crate) fn by_pytorch(case: &Case, elementwise: bool, reference: &Reference, 
 pub(crate) fn loss(op: &str, arithmetic: Arithmetic, x: f64) -> Accuracy {
     match op {
         "loss/cross_entropy" => absolute(arithmetic.pick(6.0, 13.0 + 4.0 * x)),
+        // Six roundings for weights and shares, and three for the mean.
+        "loss/cross_entropy_mean" => absolute(arithmetic.pick(10.5, 22.0 + 4.0 * x)),
         "loss/binary_cross_entropy" => relative(1.0) + absolute(arithmetic.pick(5.0, 11.0 + 2.0 * x)),
         "loss/mse" | "loss/mse_one_hot" | "loss/l1" | "loss/huber" => relative(4.0),
         other => panic!("{other} has no bound: add it by its formula"),
@@ -226,6 +228,8 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         // The exponential turns y's absolute error into a relative one, times Σ dy.
         "log_softmax" => absolute(pick(9.0, 18.0 + 6.0 * x)),
         "cross_entropy" | "loss/cross_entropy" => absolute(pick(6.0 + x, 9.0 + 5.0 * x)),
+        // The same roundings.
+        "loss/cross_entropy_mean" => absolute(pick(10.5 + x, 18.0 + 5.0 * x)),
         "cross_entropy_gradient" => absolute(pick(16.0 + 3.0 * x, 28.0 + 15.0 * x)),
         "loss/binary_cross_entropy" => absolute(exp + pick(4.0, 6.0)),
         "loss/mse" | "loss/mse_one_hot" | "loss/l1" | "loss/huber" => relative(4.0),

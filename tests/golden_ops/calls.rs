@@ -2,9 +2,9 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::{Attention, Convolution, CumulativeSum, Extent, PoolOptions, Resample};
+use nn_core::ops::{Attention, Convolution, CrossEntropyOptions, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
-use nn_train::nn::loss::Loss;
+use nn_train::nn::loss::{Loss, cross_entropy_mean};
 use serde_json::Value as Json;
 
 /// Names of the states or inputs that hold a case's operands.
@@ -69,7 +69,9 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
         // It has no method of its own: it appears when weighted losses are differentiated, and is differentiated again.
         let first = graph::trace(|trace| {
             let y = match (case.op.as_str(), &operands(trace)[..]) {
-                ("cross_entropy_gradient", &[logits, targets, weights]) => logits.cross_entropy(targets) * weights,
+                ("cross_entropy_gradient", &[logits, targets, factors, ref weight @ ..]) => {
+                    logits.cross_entropy_with(targets, &cross_entropy(case, weight)) * factors
+                }
                 ("convolution_weight_gradient", &[x, dy, weight]) => x.conv2d(weight, &convolution(case)) * dy,
                 (_, &[x, weights]) => pool(case, x) * weights,
                 (_, operands) => return Err(Error::Usage(format!("{} has {} operands", case.op, operands.len()))),
@@ -111,6 +113,16 @@ fn convolution(case: &Case) -> Convolution {
     Convolution { stride: pair("stride"), padding, dilation: pair("dilation"), groups: list("groups")[0] }
 }
 
+/// The options of a cross-entropy: among the attributes, and maybe a weight.
+fn cross_entropy(case: &Case, weight: &[Value]) -> CrossEntropyOptions {
+    let ignored = case.attributes.get("ignore_index");
+    CrossEntropyOptions {
+        ignore_index: ignored.map(|index| index.as_u64().expect("an index") as u32),
+        label_smoothing: if ignored.is_some() { number(case, "label_smoothing") } else { 0.0 },
+        weight: weight.first().copied(),
+    }
+}
+
 /// As torch's interpolate, over one or two axes.
 fn resampled(case: &Case, x: Value) -> Value {
     let mode = if case.attributes["mode"] == "nearest" { Resample::Nearest } else { Resample::Linear };
@@ -134,6 +146,9 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
     let list = |name: &str| whole_numbers(&case.attributes[name]);
     let axis = || case.attributes["axis"].as_u64().expect("an axis") as usize;
     let number = |name: &str| number(case, name);
+    if case.op == "loss/cross_entropy_mean" {
+        return cross_entropy_mean(inputs[0], inputs[1], &cross_entropy(case, &inputs[2..]));
+    }
     if let Some(name) = case.op.strip_prefix("loss/") {
         let loss = match name {
             "cross_entropy" => Loss::CrossEntropy,
@@ -229,7 +244,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         }
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),
-        "cross_entropy" => x.cross_entropy(inputs[1]),
+        "cross_entropy" => x.cross_entropy_with(inputs[1], &cross_entropy(case, &inputs[2..])),
         "max_pool" | "average_pool" => pool(case, x),
         "gather_rows" => x.gather_rows(inputs[1]),
         "moments" => {

@@ -7,7 +7,8 @@ mod common;
 mod file;
 
 use bound::{
-    arguments, attention, by_pytorch, forward, gradient, loss, node_of, normalised, or, resampled, single_constants, with_terms,
+    arguments, attention, by_pytorch, forward, gradient, loss, node_of, normalised, or, resampled, single_constants,
+    with_terms,
 };
 use file::{Case, cases};
 use nn_core::graph::{Accuracy, Arithmetic, Graph, OpKind};
@@ -166,7 +167,11 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
     let elements = elementwise.then(|| operands(case));
     let of_gradients =
         elements.as_ref().unwrap_or(&vec![largest.clone()]).iter().fold(Accuracy::default(), |worst, operands| {
-            if case.gradients.is_empty() || case.op == "attention" { worst } else { or(worst, gradient(&case.op, arithmetic, operands)) }
+            if case.gradients.is_empty() || case.op == "attention" {
+                worst
+            } else {
+                or(worst, gradient(&case.op, arithmetic, operands))
+            }
         });
     let of_result = |index: usize| match (node, &elements) {
         // The view is exact; what it shows is a formula.

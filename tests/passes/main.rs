@@ -6,6 +6,7 @@ mod common;
 mod errors;
 mod fusion;
 mod golden;
+mod in_place;
 #[path = "../properties/interpreter.rs"]
 mod interpreter;
 #[path = "../common/mlp.rs"]

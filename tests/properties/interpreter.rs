@@ -128,7 +128,7 @@ pub(crate) fn interpret(graph: &Graph, leaves: &Named, reading: Reading) -> (Nam
 
 fn call(kernel: &dyn KernelOp, inputs: Vec<CpuInput<'_>>, made: &mut [Bytes], kinds: &[TensorType]) {
     let outputs = made.iter_mut().map(AsMut::as_mut).collect();
-    kernel.cpu(&mut CpuCall { precision: Precision::F64, inputs, outputs, kinds }).unwrap();
+    kernel.cpu(&mut CpuCall { precision: Precision::F64, inputs, outputs, kinds, in_place: None }).unwrap();
 }
 
 /// Another order of a sum changes the last bits; nothing else may change. The inputs' largest magnitudes have the

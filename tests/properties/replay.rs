@@ -56,15 +56,21 @@ fn ensure(condition: bool, message: impl FnOnce() -> String) -> Result<(), Strin
     if condition { Ok(()) } else { Err(message()) }
 }
 
-/// A written buffer may be read by the same launch only element by element, by a fused group that says so.
-fn check_in_place(launch: &Launch) -> Result<(), String> {
+/// A written buffer may be read by the same launch only by a fused group that says so, or a kernel that can.
+fn check_in_place(graph: &Graph, launch: &Launch) -> Result<(), String> {
     for (number, output) in launch.outputs.iter().enumerate() {
         ensure(output.layout.is_identity(), || format!("{} writes through a view", launch.label))?;
         let twice = launch.outputs[..number].iter().any(|other| other.place == output.place);
         ensure(!twice, || format!("{} writes {} twice", launch.label, output.place))?;
         let over = match &launch.work {
             Work::Fused(fused) => fused.in_place[number],
-            Work::Kernel(_) => None,
+            Work::Kernel(node) => {
+                let Some(OpKind::Kernel(kernel)) = graph.node(*node).op_kind() else {
+                    return Err(format!("{} has no kernel", launch.label));
+                };
+                let can = kernel.in_place().filter(|pair| pair.output == number).map(|pair| pair.input);
+                can.filter(|&input| launch.inputs[input].place == output.place)
+            }
         };
         let same = over.is_none_or(|place| launch.inputs[place].place == output.place);
         ensure(same, || format!("{} does not overwrite what it says", launch.label))?;
@@ -101,7 +107,7 @@ pub(crate) fn replay(schedule: &Schedule) -> Result<(), String> {
             ensure(found == Some(&root), || format!("{} reads {operand}: {found:?}, not {root:?}", launch.label))?;
             ensure(operand.layout == layout, || format!("{} reads {operand} by another layout", launch.label))?;
         }
-        check_in_place(launch)?;
+        check_in_place(graph, launch)?;
         for (operand, value) in launch.outputs.iter().zip(made_values(graph, launch)) {
             if let Place::Slot(slot) = operand.place {
                 let need = operand.layout.end() * Precision::F32.element_bytes(operand.dtype);

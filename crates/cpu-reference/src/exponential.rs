@@ -8,7 +8,7 @@ const ROUNDING: f32 = 12_582_912.0;
 /// e^x to within one unit in the last place; NaN stays NaN, and the ends are 0 and infinity.
 ///
 /// The method of Cephes' `expf`: x = n·ln 2 + r, a polynomial for e^r, then a scaling by 2^n.
-#[inline]
+#[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
     let whole = shifted - ROUNDING;
@@ -30,7 +30,7 @@ pub fn exp(x: f32) -> f32 {
 }
 
 /// 2^exponent for an exponent in the normal range; anything for others (the caller masks them).
-#[inline]
+#[inline(always)]
 fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits((exponent.wrapping_add(127) << 23) as u32)
 }

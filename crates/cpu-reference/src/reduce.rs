@@ -287,16 +287,6 @@ fn fold_slice<T: Real, F: Fold<T>>(values: &[T]) -> F::Carried {
     lanes.into_iter().fold(F::START, F::join)
 }
 
-/// The largest element of a row; NaN if there is one.
-pub(crate) fn row_maximum<T: Real>(row: &[T]) -> T {
-    fold_slice::<T, Maximum>(row)
-}
-
-/// The sum of a row, accumulated in `f64`.
-pub(crate) fn row_sum<T: Real>(row: &[T]) -> f64 {
-    fold_slice::<T, Sum>(row)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

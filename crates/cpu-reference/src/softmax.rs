@@ -1,72 +1,137 @@
 //! Softmax and log-softmax of contiguous rows.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::real::Real;
-use crate::reduce::{row_maximum, row_sum};
+use crate::row::{LANES, Map, Sum, Term, largest, map, sums};
 
 /// Elements worth handing to another thread.
-const TASK: usize = 1 << 12;
+pub(crate) const TASK: usize = 1 << 13;
 
-/// `output = exp(x − max) / Σ exp(x − max)` in each row; `input` and `output` are `(rows, columns)`.
+/// `output = exp(x − max) / Σ exp(x − max)` in each row; `input` and `output` are `(rows, columns)`. Without an input the
+/// rows lie in `output`, and are replaced.
 ///
 /// A row with a NaN, with +∞, or of −∞ only is NaN, as in PyTorch; other −∞ entries give 0.
 ///
 /// # Panics
 /// If the lengths are not equal multiples of `columns` ("internal: …").
-pub fn softmax<T: Real>(input: &[T], columns: usize, output: &mut [T]) {
-    each_row(input, columns, output, |input, output| {
-        let sum = exponentials(input, output).1;
-        let scale = T::from_f64(1.0 / sum);
-        for value in output {
-            *value *= scale;
-        }
-    });
+pub fn softmax<T: Real>(input: Option<&[T]>, columns: usize, output: &mut [T]) {
+    each_task(input, columns, output, false);
 }
 
-/// `output = x − max − ln Σ exp(x − max)` in each row; `input` and `output` are `(rows, columns)`.
+/// `output = x − max − ln Σ exp(x − max)` in each row; `input` and `output` are as for [`softmax`].
 ///
 /// A row with a NaN, with +∞, or of −∞ only is NaN, as in PyTorch; other −∞ entries stay −∞.
 ///
 /// # Panics
 /// If the lengths are not equal multiples of `columns` ("internal: …").
-pub fn log_softmax<T: Real>(input: &[T], columns: usize, output: &mut [T]) {
-    each_row(input, columns, output, |input, output| {
-        let (maximum, sum) = exponentials(input, output);
-        let logarithm = T::from_f64(sum.ln());
-        for (output, value) in output.iter_mut().zip(input) {
-            *output = (*value - maximum) - logarithm;
-        }
-    });
+pub fn log_softmax<T: Real>(input: Option<&[T]>, columns: usize, output: &mut [T]) {
+    each_task(input, columns, output, true);
 }
 
-/// Writes exp(x − max) to `output`; returns the maximum and the sum of the exponentials (at least 1, or
-/// NaN where the row has no softmax).
-pub(crate) fn exponentials<T: Real>(input: &[T], output: &mut [T]) -> (T, f64) {
-    let maximum = row_maximum(input);
-    for (output, value) in output.iter_mut().zip(input) {
-        *output = (*value - maximum).exp();
+/// exp(x − maximum), whose sum softmax divides by.
+pub(crate) struct Exponentials<T> {
+    pub(crate) maximum: T,
+}
+
+impl<T: Real> Term<T, 1, 1> for Exponentials<T> {
+    #[inline(always)]
+    fn of(&self, [values]: [&[T; LANES]; 1]) -> [[T; LANES]; 1] {
+        [values.map(|value| (value - self.maximum).exp())]
     }
-    (maximum, row_sum(output))
+
+    #[inline(always)]
+    fn fillers(&self) -> [T; 1] {
+        [T::NEG_INFINITY]
+    }
 }
 
-/// Runs `work` on each row, in parallel where there is enough of it.
-fn each_row<T: Real>(input: &[T], columns: usize, output: &mut [T], work: impl Fn(&[T], &mut [T]) + Sync) {
+/// The same, written down and added up.
+struct Kept<T> {
+    maximum: T,
+    sum: Sum,
+}
+
+impl<T: Real> Map<T> for Kept<T> {
+    #[inline(always)]
+    fn of(&mut self, values: &[T; LANES]) -> [T; LANES] {
+        let exponentials = values.map(|value| (value - self.maximum).exp());
+        self.sum.add(&exponentials);
+        exponentials
+    }
+
+    #[inline(always)]
+    fn filler(&self) -> T {
+        T::NEG_INFINITY
+    }
+}
+
+/// (x − maximum) − logarithm.
+struct Shifted<T> {
+    maximum: T,
+    logarithm: T,
+}
+
+impl<T: Real> Map<T> for Shifted<T> {
+    #[inline(always)]
+    fn of(&mut self, values: &[T; LANES]) -> [T; LANES] {
+        values.map(|value| (value - self.maximum) - self.logarithm)
+    }
+
+    #[inline(always)]
+    fn filler(&self) -> T {
+        T::ZERO
+    }
+}
+
+/// Some rows of a softmax or of its logarithm.
+struct Rows<'a, T> {
+    input: Option<&'a [T]>,
+    columns: usize,
+    output: &'a mut [T],
+    logarithm: bool,
+}
+
+impl<T: Real> WithSimd for Rows<'_, T> {
+    type Output = ();
+
+    // Its loops are compiled for the vectors of this machine.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (number, output) in self.output.chunks_exact_mut(self.columns).enumerate() {
+            let input = self.input.map(|input| &input[number * self.columns..][..self.columns]);
+            let maximum = largest(input.unwrap_or(output));
+            if self.logarithm {
+                let [sum] = sums([input.unwrap_or(output)], &Exponentials { maximum });
+                map(input, output, &mut Shifted { maximum, logarithm: T::from_f64(sum.ln()) });
+            } else {
+                let mut kept = Kept { maximum, sum: Sum::new() };
+                map(input, output, &mut kept);
+                let scale = T::from_f64(1.0 / kept.sum.total());
+                output.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+    }
+}
+
+/// Computes the rows, in parallel where there are enough of them.
+fn each_task<T: Real>(input: Option<&[T]>, columns: usize, output: &mut [T], logarithm: bool) {
+    let elements = input.map_or(output.len(), <[T]>::len);
     assert!(
-        columns > 0 && input.len() == output.len() && input.len().is_multiple_of(columns),
-        "internal: rows of {columns} columns, {} elements in, {} out",
-        input.len(),
+        columns > 0 && elements == output.len() && elements.is_multiple_of(columns),
+        "internal: rows of {columns} columns, {elements} elements in, {} out",
         output.len()
     );
     let task = (TASK / columns).max(1) * columns;
-    let run_task = |(input, output): (&[T], &mut [T])| {
-        let rows = input.chunks_exact(columns).zip(output.chunks_exact_mut(columns));
-        rows.for_each(|(input, output)| work(input, output));
+    let run_task = |(number, output): (usize, &mut [T])| {
+        let input = input.map(|input| &input[number * task..][..output.len()]);
+        Arch::new().dispatch(Rows { input, columns, output, logarithm });
     };
-    if input.len() <= task {
-        run_task((input, output));
+    if output.len() <= task {
+        run_task((0, output));
     } else {
-        input.par_chunks(task).zip(output.par_chunks_mut(task)).for_each(run_task);
+        output.par_chunks_mut(task).enumerate().for_each(run_task);
     }
 }
 
@@ -85,9 +150,9 @@ mod tests {
         let exact: Vec<f64> = data.iter().map(|value| value.to_f64()).collect();
         let expected: Vec<f64> = exact.chunks(columns).flat_map(naive).collect();
         let mut output = vec![T::ZERO; data.len()];
-        softmax(data, columns, &mut output);
+        softmax(Some(data), columns, &mut output);
         assert_close(&output, &expected, tolerance);
-        log_softmax(data, columns, &mut output);
+        log_softmax(Some(data), columns, &mut output);
         let expected: Vec<f64> = exact
             .chunks(columns)
             .flat_map(|row| {
@@ -107,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_in_place_have_the_same_bits() {
+        for columns in [1, 16, 33, 1000] {
+            let data: Vec<f32> = values(9 * columns, 16);
+            for kernel in [softmax::<f32>, log_softmax::<f32>] {
+                let (mut apart, mut within) = (vec![0.0; data.len()], data.clone());
+                kernel(Some(&data), columns, &mut apart);
+                kernel(None, columns, &mut within);
+                assert_eq!(apart, within);
+            }
+        }
+    }
+
+    #[test]
     fn outliers_give_what_pytorch_gives() {
         let nan = f32::NAN;
         let (plus, minus) = (f32::INFINITY, f32::NEG_INFINITY);
@@ -119,11 +197,11 @@ mod tests {
         ]
         .concat();
         let mut output = vec![0f32; 20];
-        softmax(&input, 4, &mut output);
+        softmax(Some(&input), 4, &mut output);
         assert_eq!(output[..4], [0.5, 0.0, 0.5, 0.0]);
         assert_eq!(output[4..8], [0.0, 0.5, 0.0, 0.5]);
         assert!(output[8..].iter().all(|value| value.is_nan()));
-        log_softmax(&input, 4, &mut output);
+        log_softmax(Some(&input), 4, &mut output);
         let half = -std::f32::consts::LN_2;
         assert_eq!(output[..4], [half, -2e4 + half, half, -1e4 + half]);
         assert_eq!(output[4..8], [minus, half, minus, half]);
@@ -135,7 +213,7 @@ mod tests {
         let data: Vec<f32> = values(500 * 301, 15);
         assert_same_bits(|| {
             let mut output = vec![0f32; data.len()];
-            softmax(&data, 301, &mut output);
+            softmax(Some(&data), 301, &mut output);
             output
         });
     }

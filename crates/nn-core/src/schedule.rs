@@ -4,7 +4,7 @@ mod usage;
 
 pub use usage::{SlotUsage, Tenant};
 
-use crate::graph::{Graph, NodeId, Precision, StepScalar};
+use crate::graph::{Graph, InPlace, NodeId, Precision, StepScalar};
 use crate::tensor::{DType, Layout, Shape, TensorType};
 use std::fmt;
 use std::sync::Arc;
@@ -88,6 +88,20 @@ pub struct Launch {
     pub outputs: Vec<Operand>,
     /// `scope/op#node`, of the last member for a group.
     pub label: String,
+}
+
+impl Launch {
+    /// The output that a kernel writes over one of its inputs; of a group see [`Fused::in_place`].
+    pub fn in_place(&self) -> Option<InPlace> {
+        let over = |(output, operand): (usize, &Operand)| {
+            let input = self.inputs.iter().position(|input| input.place == operand.place)?;
+            Some(InPlace { input, output })
+        };
+        match self.work {
+            Work::Kernel(_) => self.outputs.iter().enumerate().find_map(over),
+            Work::Fused(_) => None,
+        }
+    }
 }
 
 /// The size of a piece of working memory, in elements of each kind that ever lies in it.

@@ -1,7 +1,8 @@
 //! Losses and layers against their formulas, written out in double precision.
 
+use nn_core::ops::CrossEntropyOptions;
 use nn_core::{DType, Device, Input, Session, StepScalars, Value};
-use nn_train::nn::loss::mean_cross_entropy;
+use nn_train::nn::loss::{cross_entropy_mean, mean_cross_entropy};
 use nn_train::nn::{Dropout, Elu, Flatten, IGNORED, LeakyRelu, Linear, Loss, Sequential, Softmax, TargetKind};
 use nn_train::{Error, Init, Layer, Scope, compile};
 
@@ -110,6 +111,56 @@ fn places_without_a_target_count_for_nothing_and_smoothed_targets_are_spread() {
         }
         assert_eq!(mean(&[IGNORED; 4], smoothing), 0.0);
     }
+}
+
+/// The mean cross-entropy of rows of three logits.
+fn mean_with(
+    classes: &[u32],
+    ignore_index: Option<u32>,
+    label_smoothing: f32,
+    weight: Option<&[f32]>,
+) -> Result<f32, Error> {
+    let mut session = Session::new(&Device::cpu());
+    let mut compiled = compile(&mut session, false, 0, |s| {
+        let output = s.input("output", DType::F32, [2, 3]);
+        let classes = s.input("classes", DType::U32, [2]);
+        let weight = weight.map(|weight| s.input("weight", DType::F32, [weight.len()]));
+        let options = CrossEntropyOptions { ignore_index, label_smoothing, weight };
+        s.output("mean", cross_entropy_mean(output, classes, &options));
+        Ok(())
+    })?;
+    let mut inputs = vec![("output", Input::F32(&OUTPUT)), ("classes", Input::U32(classes))];
+    inputs.extend(weight.map(|weight| ("weight", Input::F32(weight))));
+    session.run(&mut compiled.program, &inputs, StepScalars::default())?;
+    Ok(session.output(&mut compiled.program, "mean")?.as_f32()?[0])
+}
+
+#[test]
+fn the_mean_cross_entropy_counts_rows_by_weight() -> Result<(), Error> {
+    // By torch.nn.functional.cross_entropy in double precision.
+    let weight = [0.5, 2.0, 3.0];
+    let cases: [(&[u32], Option<u32>, f32, Option<&[f32]>, f64); 6] = [
+        (&[2, 0], None, 0.0, None, 35.11290102461585),
+        (&[2, 7], Some(7), 0.0, None, 0.22580204923159933),
+        (&[2, 0], None, 0.25, None, 30.73790102461585),
+        (&[2, 0], None, 0.0, Some(&weight), 10.193544613627099),
+        (&[1, 2], Some(2), 0.5, Some(&weight), 2.6122269638469495),
+        (&[1, 2], None, 0.5, Some(&weight), 14.21155745220549),
+    ];
+    for (classes, ignored, smoothing, weight, expected) in cases {
+        let found = f64::from(mean_with(classes, ignored, smoothing, weight)?);
+        assert!((found - expected).abs() < 1e-6 * expected, "{classes:?} {ignored:?} {smoothing}: {found}");
+    }
+    assert!(mean_with(&[9, 9], Some(9), 0.1, None)?.is_nan());
+    assert!(mean_with(&[9, 9], Some(9), 0.0, Some(&weight))?.is_nan());
+    assert!(mean_with(&[2, 9], None, 0.0, None)?.is_nan());
+    for (smoothing, weight, part) in
+        [(1.5, None, "label_smoothing"), (0.0, Some(&weight[..2]), "f32[3], one for each class")]
+    {
+        let message = mean_with(&[1, 2], None, smoothing, weight).expect_err("it is refused").to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -7,8 +7,8 @@ mod trace;
 
 pub use accuracy::{Accuracy, Arithmetic};
 pub use op::{
-    Backward, CpuCall, CpuInput, ElementwiseOp, GpuCall, GpuLaunch, GpuOperand, GpuPiece, GpuView, GpuWindow, KernelOp,
-    Op, OpKind, Precision, ViewOp,
+    Backward, CpuCall, CpuInput, ElementwiseOp, GpuCall, GpuLaunch, GpuOperand, GpuPiece, GpuView, GpuWindow, InPlace,
+    KernelOp, Op, OpKind, Precision, ViewOp,
 };
 pub(crate) use op::{too_long, values_of, word, words};
 pub use trace::{Trace, Value, extend, trace};

@@ -111,6 +111,13 @@ pub trait KernelOp {
         layout.is_contiguous()
     }
 
+    /// The output that may be written over an input which nothing reads afterwards. Both are contiguous, of one type and
+    /// shape; every element is read before it is written, by the one that writes it or behind a barrier. Then
+    /// [`CpuCall::in_place`] and [`GpuCall::in_place`] say whether it is so.
+    fn in_place(&self) -> Option<InPlace> {
+        None
+    }
+
     /// Computes the outputs on the CPU.
     ///
     /// # Errors
@@ -136,6 +143,15 @@ pub trait KernelOp {
     }
 }
 
+/// An output that lies in the buffer of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InPlace {
+    /// The number of the input.
+    pub input: usize,
+    /// The number of the output.
+    pub output: usize,
+}
+
 /// One input of a CPU kernel.
 pub struct CpuInput<'a> {
     /// The whole buffer.
@@ -154,6 +170,8 @@ pub struct CpuCall<'a> {
     pub outputs: Vec<&'a mut [u8]>,
     /// The outputs' types.
     pub kinds: &'a [TensorType],
+    /// Which output holds the elements of an input until it is written; the input itself is then empty.
+    pub in_place: Option<InPlace>,
 }
 
 impl<'a> CpuInput<'a> {
@@ -168,7 +186,13 @@ impl<'a> CpuInput<'a> {
     }
 }
 
-impl CpuCall<'_> {
+impl<'a> CpuCall<'a> {
+    /// The elements of a contiguous input; none if they lie in the output that is written over them.
+    pub fn unless_in_place<E: bytemuck::Pod>(&self, input: usize) -> Option<&'a [E]> {
+        let over = self.in_place.is_some_and(|pair| pair.input == input);
+        (!over).then(|| self.inputs[input].elements())
+    }
+
     /// The elements of output `index`.
     pub fn output<E: bytemuck::Pod>(&mut self, index: usize) -> &mut [E] {
         bytemuck::cast_slice_mut(self.outputs[index])
@@ -244,6 +268,8 @@ pub struct GpuCall {
     pub inputs: Vec<GpuOperand>,
     /// The contiguous outputs.
     pub outputs: Vec<GpuOperand>,
+    /// Which output lies in the buffer of an input. A launch may bind that buffer only once.
+    pub in_place: Option<InPlace>,
     /// The launches asked for so far.
     pub launches: Vec<GpuLaunch>,
 }

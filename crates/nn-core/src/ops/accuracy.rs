@@ -5,6 +5,7 @@
 //! (units of units) are left out, and figures err upwards.
 
 use crate::graph::{Accuracy, Arithmetic};
+use crate::ops::support::row_lanes;
 use cpu_reference::Real;
 
 const UNIT: f64 = f32::EPSILON as f64;
@@ -152,9 +153,14 @@ pub(super) fn double_sum(on: Arithmetic, terms: usize) -> f64 {
 /// that far the exponentials' errors, which grow with it, count on average.
 pub(super) fn sum_of_exponentials(on: Arithmetic, columns: usize) -> f64 {
     let distance = (columns as f64).ln();
-    // A GPU's row: each of 256 invocations adds up every 256th, then a tree of eight levels.
-    let additions = on.pick(double_sum(on, columns), (columns.div_ceil(256) + 7) as f64);
-    exponential(on, distance) + additions
+    exponential(on, distance) + row_additions(on, columns)
+}
+
+/// A sum over a row, in units of the sum of absolute values. On a GPU each of the invocations that share the row adds up
+/// what it meets, then there is a tree; on the CPU a term goes through up to three additions before those in `f64`.
+pub(super) fn row_additions(on: Arithmetic, columns: usize) -> f64 {
+    let lanes = row_lanes(columns);
+    on.pick(1.5 + double_sum(on, columns), (columns.div_ceil(lanes) - 1) as f64 + f64::from(lanes.ilog2()))
 }
 
 /// e^−distance of a difference that was rounded, in units of the result.

@@ -33,6 +33,7 @@ mod support;
 
 pub use attention::Attention;
 pub use convolution::Convolution;
+pub use cross_entropy::CrossEntropyOptions;
 pub use cumulative_sum::CumulativeSum;
 pub use einsum::einsum;
 pub use elementwise::contiguous_op;

@@ -1,10 +1,12 @@
 //! Softmax and its logarithm over the last dimension.
 
 use crate::Error;
-use crate::graph::{Accuracy, Arithmetic, Backward, CpuCall, GpuCall, KernelOp, Op, OpKind, Value, apply, word};
+use crate::graph::{
+    Accuracy, Arithmetic, Backward, CpuCall, GpuCall, GpuView, InPlace, KernelOp, Op, OpKind, Value, apply, word,
+};
 use crate::ops::accuracy;
 use crate::ops::samples::{Samples, tensor};
-use crate::ops::support::{for_precision, one, row_groups};
+use crate::ops::support::{for_precision, one, row_groups, row_lanes};
 use crate::tensor::window::Axis;
 use crate::tensor::{DType, TensorType};
 
@@ -47,10 +49,14 @@ impl Op for Softmax {
 }
 
 impl KernelOp for Softmax {
+    fn in_place(&self) -> Option<InPlace> {
+        Some(InPlace { input: 0, output: 0 })
+    }
+
     fn cpu(&self, call: &mut CpuCall<'_>) -> Result<(), Error> {
         let columns = call.kinds[0].shape.last().copied().unwrap_or(1);
         for_precision!(call.precision, T => {
-            let input = call.inputs[0].elements::<T>();
+            let input = call.unless_in_place::<T>(0);
             let kernel = if self.logarithm { cpu_reference::log_softmax::<T> } else { cpu_reference::softmax::<T> };
             kernel(input, columns, call.output(0));
         });
@@ -62,22 +68,24 @@ impl KernelOp for Softmax {
         let columns = layout.shape.last().copied().unwrap_or(1);
         let rows = layout.shape.elements() / columns;
         let by_rows = [columns, 1];
-        let views = [call.view(0, by_rows), call.view(1, by_rows)];
+        // What is bound for writing is called by the name of what it overwrites.
+        let (shader, operands, offsets): (_, &[usize], &[&str]) = match call.in_place {
+            Some(_) => ("softmax_in_place", &[0], &["output_offset"]),
+            None => ("softmax", &[0, 1], &["input_offset", "output_offset"]),
+        };
+        let views: Vec<GpuView> = operands.iter().map(|&operand| call.view(operand, by_rows)).collect();
+        let lanes = row_lanes(columns);
+        let constants = [("LANES", lanes as u32), ("LOGARITHM", u32::from(self.logarithm))];
         for piece in call.cut(&[Axis::any(rows), Axis::whole(columns)], &views)? {
             let rows = piece.sizes[0];
-            call.launch(
-                self.name(),
-                &[],
-                &[
-                    ("rows", word(rows, "the number of rows")?.into()),
-                    ("columns", word(columns, "the number of columns")?.into()),
-                    ("input_offset", piece.offsets[0].into()),
-                    ("output_offset", piece.offsets[1].into()),
-                ],
-                &piece.windows,
-                row_groups(rows)?,
-            )?;
-            call.loops(3 * columns.div_ceil(256) + 16);
+            let mut parameters = vec![
+                ("rows", word(rows, "the number of rows")?.into()),
+                ("columns", word(columns, "the number of columns")?.into()),
+            ];
+            parameters.extend(offsets.iter().zip(&piece.offsets).map(|(&name, &at)| (name, at.into())));
+            let groups = row_groups((rows * lanes).div_ceil(256))?;
+            call.launch(shader, &constants, &parameters, &piece.windows, groups)?;
+            call.loops(3 * columns.div_ceil(lanes) + 16);
         }
         Ok(())
     }
@@ -140,6 +148,12 @@ pub(super) fn add_samples(samples: &mut Samples) {
     let x = tensor([3, 3], &[1e4, -1e4, 0.0, f32::NAN, 1.0, 2.0, 80.0, 80.0, -80.0]);
     samples.forward("softmax", "outliers", vec![x.clone()], |x| x[0].softmax(1));
     samples.forward("log_softmax", "outliers", vec![x], |x| x[0].log_softmax(1));
+    for (rows, columns) in [(3, 33), (5, 257)] {
+        let x = samples.uniform([rows, columns], -4.0, 4.0);
+        let label = format!("of [{rows}, {columns}] over what they are made of");
+        samples.smooth("softmax", &label, vec![x.clone()], |x| (x[0] * 0.5).softmax(1));
+        samples.smooth("log_softmax", &label, vec![x], |x| (x[0] * 0.5).log_softmax(1));
+    }
     let x = samples.uniform([65_540, 2], -4.0, 4.0);
-    samples.forward("softmax", "grid beyond 65,535 groups", vec![x], |x| x[0].softmax(1));
+    samples.forward("softmax", "many short rows", vec![x], |x| x[0].softmax(1));
 }

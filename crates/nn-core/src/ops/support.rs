@@ -43,6 +43,12 @@ pub(super) fn row_groups(rows: usize) -> Result<[u32; 3], Error> {
     Ok(gpu_runtime::fold_groups(rows as u64))
 }
 
+/// How many of a workgroup's 256 invocations share a row of so many columns: a power of two, so that each has four columns
+/// or a few more, and short rows share a workgroup.
+pub(super) fn row_lanes(columns: usize) -> usize {
+    (columns / 4).next_power_of_two().clamp(4, 256)
+}
+
 /// Resolves an axis list: every axis below the rank, each once.
 pub(super) fn check_axes(axes: &[usize], shape: &Shape) -> Result<(), String> {
     for (place, &axis) in axes.iter().enumerate() {

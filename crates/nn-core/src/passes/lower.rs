@@ -38,6 +38,8 @@ pub(crate) fn lower_launches(schedule: &Schedule, limits: &Limits) -> Result<Low
     lowering.buffers();
     for launch in &schedule.launches {
         let begin = lowering.program.launches.len();
+        // Before an output that is written over an input gives the place its own name.
+        let labels: Vec<String> = launch.inputs.iter().map(|input| lowering.label(input.place)).collect();
         for (label, output) in written(schedule, launch) {
             if let Place::Slot(slot) = output.place {
                 lowering.tenants[slot] = label;
@@ -45,7 +47,7 @@ pub(crate) fn lower_launches(schedule: &Schedule, limits: &Limits) -> Result<Low
         }
         match &launch.work {
             Work::Fused(fused) => lowering.fused(launch, fused)?,
-            Work::Kernel(node) => lowering.kernel_op(launch, *node)?,
+            Work::Kernel(node) => lowering.kernel_op(launch, *node, labels)?,
         }
         ranges.push(begin..lowering.program.launches.len());
     }
@@ -123,21 +125,23 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn kernel_op(&mut self, launch: &ScheduledLaunch, node: NodeId) -> Result<(), Error> {
+    fn kernel_op(&mut self, launch: &ScheduledLaunch, node: NodeId, labels: Vec<String>) -> Result<(), Error> {
         let Some(OpKind::Kernel(op)) = self.schedule.graph.node(node).op_kind() else {
             return Err(Error::Internal(format!("{} has no kernel", launch.label)));
         };
-        let operand = |operand: &Operand| GpuOperand {
+        let operand = |(operand, label): (&Operand, String)| GpuOperand {
             layout: operand.layout.clone(),
             dtype: operand.dtype,
-            label: self.label(operand.place),
+            label,
             buffer_bytes: self.bytes(operand.place),
         };
+        let outputs = launch.outputs.iter().map(|output| (output, self.label(output.place)));
         let mut call = GpuCall {
             label: launch.label.clone(),
             limit: self.limit(),
-            inputs: launch.inputs.iter().map(operand).collect(),
-            outputs: launch.outputs.iter().map(operand).collect(),
+            inputs: launch.inputs.iter().zip(labels).map(operand).collect(),
+            outputs: outputs.map(operand).collect(),
+            in_place: launch.in_place(),
             launches: Vec::new(),
         };
         op.gpu(&mut call)?;

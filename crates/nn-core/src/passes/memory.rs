@@ -38,7 +38,7 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
                     memory.places.insert(output, Place::State(state));
                     inputs.iter().position(|input| input.place == Place::State(state))
                 }
-                (Work::Fused(_), None) => {
+                (work, None) => {
                     let free = |&place: &usize| {
                         let input = &inputs[place];
                         let alone = inputs.iter().filter(|other| other.place == input.place).count() == 1;
@@ -48,17 +48,17 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
                         let like = input.dtype == kind.dtype;
                         matches!(input.place, Place::Slot(_)) && alone && unused && fits && like && dying(place)
                     };
-                    let over = (0..inputs.len()).find(free);
+                    let candidates = match work {
+                        Work::Fused(_) => 0..inputs.len(),
+                        Work::Kernel(node) => overwritten(&graph, *node, output),
+                    };
+                    let over = candidates.into_iter().find(free);
                     match over {
                         // Of one shape and type, so the slot is large enough.
                         Some(place) => _ = memory.places.insert(output, inputs[place].place),
                         None => memory.allocate(output),
                     }
                     over
-                }
-                (Work::Kernel(_), None) => {
-                    memory.allocate(output);
-                    None
                 }
             };
             in_place.push(over);
@@ -76,6 +76,15 @@ pub(crate) fn assign(arranged: Arranged) -> Result<Schedule, Error> {
     let outputs = graph.outputs.iter().map(|(name, value)| (name.clone(), memory.operand(*value))).collect();
     let Memory { slots, states, inputs, constants, .. } = memory;
     Ok(pack(Schedule { launches, slots, states, inputs, constants, outputs, graph: Arc::new(graph) }))
+}
+
+/// The input that a kernel can write one of its outputs over, as a range of one or none.
+fn overwritten(graph: &Graph, node: NodeId, output: ValueId) -> std::ops::Range<usize> {
+    let pair = match graph.node(node).op_kind() {
+        Some(OpKind::Kernel(kernel)) => kernel.in_place().filter(|pair| pair.output == output.output as usize),
+        _ => None,
+    };
+    pair.map_or(0..0, |pair| pair.input..pair.input + 1)
 }
 
 /// A launch before its operands have places.

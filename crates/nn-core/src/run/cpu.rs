@@ -180,11 +180,16 @@ impl CpuExecutable {
                 let Some(OpKind::Kernel(kernel)) = node.op_kind() else {
                     return Err(Error::Internal(format!("{} has no kernel", launch.label)));
                 };
-                let inputs = launch.inputs.iter();
-                let inputs =
-                    inputs.map(|input| CpuInput { bytes: self.buffer(input.place, around), layout: &input.layout });
+                let in_place = launch.in_place();
+                let inputs = launch.inputs.iter().enumerate();
+                let inputs = inputs.map(|(number, input)| {
+                    let over = in_place.is_some_and(|pair| pair.input == number);
+                    let bytes = if over { &[] } else { self.buffer(input.place, around) };
+                    CpuInput { bytes, layout: &input.layout }
+                });
                 let inputs = inputs.collect();
-                kernel.cpu(&mut CpuCall { precision: self.precision, inputs, outputs, kinds: &node.outputs })
+                let (precision, kinds) = (self.precision, &node.outputs[..]);
+                kernel.cpu(&mut CpuCall { precision, inputs, outputs, kinds, in_place })
             }
             Work::Fused(fused) => {
                 let Some(group) = group else {

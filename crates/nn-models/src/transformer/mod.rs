@@ -28,7 +28,7 @@ pub use settings::Other;
 pub use translate::Translator;
 
 use nn_core::ops::Attention;
-use nn_core::{DType, Value};
+use nn_core::{DType, Tensor, Value};
 use nn_train::nn::{Dropout, Layer, TargetKind};
 use nn_train::{Init, Scope};
 
@@ -135,6 +135,17 @@ fn attend(s: &mut Scope, query: Value, key: Value, value: Value, how: &Attend) -
         false => query.attention_composed(key, value, &options),
     };
     y.reshape([rows, queries, heads * size])
+}
+
+/// Numbers that are known beforehand.
+fn constant(s: &mut Scope, shape: [usize; 2], values: &[f32]) -> Value {
+    match Tensor::from_f32(shape, values) {
+        Ok(tensor) => s.trace().constant(&tensor),
+        Err(error) => {
+            s.trace().fail("constant", error.to_string());
+            s.trace().scalar(0.0)
+        }
+    }
 }
 
 /// Whether token ids `(rows, length)` have so few places as the model has positions; a mistake of its user if not.

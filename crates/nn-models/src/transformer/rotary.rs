@@ -1,6 +1,7 @@
 //! Positions as rotations (Su et al. 2021), and how these are stretched for longer contexts.
 
-use nn_core::{Tensor, Value};
+use super::constant;
+use nn_core::Value;
 use nn_train::Scope;
 use std::f64::consts::PI;
 
@@ -56,13 +57,7 @@ impl Rotary {
         let angles: Vec<f64> = angles.map(f64::from).collect();
         [f64::cos, f64::sin].map(|function| {
             let values: Vec<f32> = angles.iter().map(|&angle| function(angle) as f32).collect();
-            match Tensor::from_f32([length, half], &values) {
-                Ok(table) => s.trace().constant(&table),
-                Err(error) => {
-                    s.trace().fail("rotary", error.to_string());
-                    s.trace().scalar(0.0)
-                }
-            }
+            constant(s, [length, half], &values)
         })
     }
 }

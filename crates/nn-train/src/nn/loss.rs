@@ -1,5 +1,6 @@
 //! Losses, reduced as PyTorch's `reduction="mean"`, and per row.
 
+use nn_core::ops::CrossEntropyOptions;
 use nn_core::{DType, Shape, Tensor, Value};
 use std::fmt;
 
@@ -95,16 +96,9 @@ impl Objective {
 /// `torch.nn.CrossEntropyLoss(ignore_index=…, label_smoothing=…)`, which gives NaN if there is none.
 #[track_caller]
 pub fn mean_cross_entropy(logits: Value, targets: Value, label_smoothing: f32) -> Value {
-    let known = targets.not_equal(targets.recorder().scalar_u32(IGNORED));
-    // Any class will do where none is known.
-    let mut losses = cross_entropy(logits, targets * known);
-    if label_smoothing > 0.0 {
-        let last = logits.shape().rank().saturating_sub(1);
-        let even = -logits.log_softmax(last).mean(&[last]);
-        losses = losses * (1.0 - label_smoothing) + even * label_smoothing;
-    }
-    // What is left out may be NaN.
-    known.select(losses, 0.0).sum_all() / known.to_f32().sum_all().maximum(1.0)
+    let options = CrossEntropyOptions { ignore_index: Some(IGNORED), label_smoothing, weight: None };
+    let known = targets.not_equal(targets.recorder().scalar_u32(IGNORED)).to_f32();
+    logits.cross_entropy_with(targets, &options).sum_all() / known.sum_all().maximum(1.0)
 }
 
 impl fmt::Display for TargetKind {
@@ -251,6 +245,25 @@ pub fn one_hot(indices: Value, classes: usize) -> Value {
 #[track_caller]
 pub fn cross_entropy(logits: Value, classes: Value) -> Value {
     logits.cross_entropy(classes)
+}
+
+/// The mean cross-entropy of logits `(…, classes)` against `u32` class indices `(…)`, a scalar: the sum of the losses
+/// divided by that of the weights of the classes of the rows that are not ignored. NaN if all are ignored.
+/// `torch.nn.functional.cross_entropy(weight=…, ignore_index=…, label_smoothing=…, reduction="mean")`.
+#[track_caller]
+pub fn cross_entropy_mean(logits: Value, classes: Value, options: &CrossEntropyOptions) -> Value {
+    let losses = logits.cross_entropy_with(classes, options);
+    let counts = match options.weight {
+        Some(weight) => {
+            let table = weight.reshape([weight.shape().elements(), 1]);
+            table.gather_rows(classes).reshape(losses.shape())
+        }
+        None if options.ignore_index.is_none() => return losses.mean_all(),
+        None => losses.full_like(1.0),
+    };
+    let ignored = options.ignore_index.map(|index| classes.equal(classes.recorder().scalar_u32(index)));
+    let counts = ignored.map_or(counts, |ignored| ignored.select(counts.zeros_like(), counts));
+    losses.sum_all() / counts.sum_all()
 }
 
 /// The cross-entropy of logits `(rows, classes)` against probabilities of the classes of the same shape, `(rows)`.

@@ -116,6 +116,12 @@ impl Context<'_> {
 }
 
 fn kernel(context: &mut Context<'_>, number: usize, launch: &Launch, node: NodeId) -> Result<(), Error> {
+    // What a kernel writes over must be looked at before it does.
+    let mut overwritten = Strays::default();
+    let over = launch.in_place().map(|pair| &launch.inputs[pair.input]);
+    if let Some(input) = over {
+        overwritten = strays(context, input, &context.steps.read(input)?);
+    }
     context.steps.run(number..number + 1)?;
     let mut before: Option<Strays> = None;
     for (output, operand) in launch.outputs.iter().enumerate() {
@@ -123,12 +129,13 @@ fn kernel(context: &mut Context<'_>, number: usize, launch: &Launch, node: NodeI
         if after.any().is_none() {
             continue;
         }
-        // A kernel writes over none of its inputs, so they can be looked at afterwards.
+        // The other inputs can be looked at afterwards.
         let before = match before {
             Some(before) => before,
             None => {
-                let mut all = Strays::default();
-                for input in &launch.inputs {
+                let mut all = overwritten;
+                let others = launch.inputs.iter().filter(|input| over.is_none_or(|over| over.place != input.place));
+                for input in others {
                     all = all.join(strays(context, input, &context.steps.read(input)?));
                 }
                 *before.insert(all)

@@ -53,6 +53,7 @@ impl KernelCase<'_> {
             inputs: inputs.collect(),
             outputs: outputs.iter_mut().map(AsMut::as_mut).collect(),
             kinds: &self.node.outputs,
+            in_place: None,
         })?;
         Ok(outputs)
     }
