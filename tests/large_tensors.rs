@@ -475,10 +475,14 @@ fn every_sample_of_every_operator() {
     for name in named.chain(pools).chain(along) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
-    // Rows of softmax, of cross entropy, of cumulative sums and of sort, what argmax searches and a channel of an image
-    // must be whole.
+    // Rows of softmax, of cross entropy, of cumulative sums and of sort, what argmax searches, a channel of an image and
+    // what looks at each other in attention must be whole.
     let may = ["softmax", "log_softmax", "cross_entropy", "cross_entropy_gradient", "argmax", "argmin"];
-    let may: Vec<&str> = may.into_iter().chain(["cumulative_sum", "sort"]).chain(convolutions).collect();
+    let may: Vec<&str> = may
+        .into_iter()
+        .chain(["cumulative_sum", "sort", "attention", "attention_gradient"])
+        .chain(convolutions)
+        .collect();
     let other: Vec<&String> = refused.iter().filter(|what| !may.contains(&what.split(' ').next().unwrap())).collect();
     assert!(other.is_empty(), "refused: {other:?}");
 }
