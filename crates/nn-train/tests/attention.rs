@@ -66,8 +66,11 @@ fn agree(found: &[Vec<f64>], expected: &[Vec<f64>], what: &str) {
     }
 }
 
+/// A name, sizes, whether causal, the window, dropout, and whether there are a mask and slopes.
+type Variant = (&'static str, Sizes, bool, Option<usize>, f32, [bool; 2]);
+
 /// What the options are that have no values, and whether there are a mask and slopes.
-fn variants() -> Vec<(&'static str, Sizes, bool, Option<usize>, f32, [bool; 2])> {
+fn variants() -> Vec<Variant> {
     vec![
         ("plain", [2, 5, 7, 4, 2, 6], false, None, 0.0, [false; 2]),
         ("causal", [1, 70, 70, 2, 1, 5], true, None, 0.0, [false; 2]),

@@ -139,7 +139,9 @@ fn mean_with(
 fn the_mean_cross_entropy_counts_rows_by_weight() -> Result<(), Error> {
     // By torch.nn.functional.cross_entropy in double precision.
     let weight = [0.5, 2.0, 3.0];
-    let cases: [(&[u32], Option<u32>, f32, Option<&[f32]>, f64); 6] = [
+    // Classes, the ignored one, smoothing, weights; the mean.
+    type Case<'a> = (&'a [u32], Option<u32>, f32, Option<&'a [f32]>, f64);
+    let cases: [Case<'_>; 6] = [
         (&[2, 0], None, 0.0, None, 35.11290102461585),
         (&[2, 7], Some(7), 0.0, None, 0.22580204923159933),
         (&[2, 0], None, 0.25, None, 30.73790102461585),

@@ -183,7 +183,7 @@ impl Tile {
             let place = (query + attention.sizes.keys) as i64 - attention.sizes.queries as i64 - first as i64;
             for (column, value) in values.iter_mut().enumerate() {
                 let distance = T::from_f64((place - column as i64).abs() as f64);
-                *value = *value - slope * distance;
+                *value -= slope * distance;
             }
         }
     }
@@ -350,7 +350,7 @@ fn exponentials<T: Real>(values: &mut [T], largest: T) -> T {
     }
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
-            lanes[lane] = lanes[lane] + lanes[lane + half];
+            lanes[lane] += lanes[lane + half];
         }
     }
     lanes[0]
