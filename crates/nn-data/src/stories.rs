@@ -7,7 +7,7 @@ use cpu_reference::philox::Philox;
 
 use crate::DataError;
 use crate::parts::PartSizes;
-use crate::questions::{Question, Questions};
+use crate::questions::{Question, QuestionParts, Questions};
 
 /// The random stream of the stories.
 const STREAM: u32 = 0x5000_0002;
@@ -42,17 +42,6 @@ const ASIDES: [&str; 8] = [
     "Music came from the street.",
 ];
 
-/// Generated questions in three parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuestionParts {
-    /// What to train on.
-    pub training: Questions,
-    /// What to choose settings by.
-    pub validation: Questions,
-    /// What to measure the end result on.
-    pub test: Questions,
-}
-
 /// Short stories about people, things and places, each with a question whose one answer is a span of it: the same ones
 /// for the same `seed`.
 ///
@@ -86,8 +75,8 @@ pub fn stories(sizes: PartSizes, seed: u64) -> Result<QuestionParts, DataError> 
     };
     Ok(QuestionParts {
         training: part("training", sizes.training),
-        validation: part("validation", sizes.validation),
-        test: part("test", sizes.test),
+        validation: Some(part("validation", sizes.validation)),
+        test: Some(part("test", sizes.test)),
     })
 }
 
@@ -262,7 +251,7 @@ mod tests {
     const SIZES: PartSizes = PartSizes { training: 3000, validation: 200, test: 300 };
 
     fn parts(made: &QuestionParts) -> [&Questions; 3] {
-        [&made.training, &made.validation, &made.test]
+        [&made.training, made.validation.as_ref().unwrap(), made.test.as_ref().unwrap()]
     }
 
     #[test]
