@@ -1,6 +1,7 @@
 //! The command line: its grammar, and one file per sub-command.
 
 mod adapters;
+mod chat;
 mod devices;
 mod doctor;
 mod evaluate;

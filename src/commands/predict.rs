@@ -15,8 +15,9 @@ const SHOWN: usize = 5;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A run's folder, or a .safetensors file with config.toml beside or above it
-    #[arg(value_name = "RUN | CHECKPOINT")]
+    /// A run's folder, a .safetensors file with config.toml beside or above it, or a folder from Hugging Face with a model
+    /// that sorts texts (bert, roberta, distilbert)
+    #[arg(value_name = "RUN | CHECKPOINT | FOLDER")]
     model: PathBuf,
     /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), or texts
     #[arg(required = true, allow_negative_numbers = true)]
@@ -31,7 +32,10 @@ pub(super) struct Arguments {
 /// # Errors
 /// If model, input or device cannot be used.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let found = model::find(&arguments.model)?;
+    let mut found = model::find(&arguments.model)?;
+    if found.hugging_face {
+        fit_texts(&mut found.config, &arguments.input)?;
+    }
     let config = &found.config;
     let inputs = inputs(config, &arguments.input)?;
     let mut trainer = found.load(arguments.device.device.as_deref())?;
@@ -48,6 +52,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         return print_json(&json!({"predictions": predictions}));
     }
     print(&predictions.iter().map(|prediction| prediction.line(config)).collect::<String>())
+}
+
+/// Makes rows as long as the longest text needs, for a model that comes without a run.
+///
+/// # Errors
+/// If the model sorts no texts, or the tokeniser cannot be used.
+fn fit_texts(config: &mut Config, texts: &[String]) -> Result<(), Error> {
+    let model = config.model.architecture.model();
+    if model.task_type() != Some("SEQ_CLS") {
+        let how = if model.language().is_some() { "; it writes texts: wgrad generate" } else { "" };
+        let what = model.describe();
+        return Err(Error::usage(format!(
+            "the model, {what}, does not sort texts, by the architectures in its config.json{how}"
+        )));
+    }
+    let tokenizer = super::write::tokenizer(config)?;
+    let lengths = texts.iter().map(|text| Ok(tokenizer.encode(text)?.len() + 2));
+    let longest: Option<usize> = lengths.collect::<Result<Vec<usize>, Error>>()?.into_iter().max();
+    let most = config::longest(&config.model.architecture);
+    config.data.sample_shape = Some(vec![longest.unwrap_or(most).min(most)]);
+    Ok(())
 }
 
 /// The rows that the arguments give, one after the other.
