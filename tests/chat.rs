@@ -141,7 +141,7 @@ fn conversations_that_cannot_go_on_say_so() {
     cut.succeeds();
     let full = conversed(&folder, model, "", &context(tokens).split('|').collect::<Vec<_>>());
     full.fails(1, &format!("has {tokens} tokens, but only {tokens} can be looked at"));
-    let long = "hello ".repeat(100);
+    let long = "hello ".repeat(300);
     conversed(&folder, model, "", &["--prompt", &long])
         .fails(1, "only 192 can be looked at, with the answer: that is all");
     conversed(&folder, model, "hello\n", &["--json"]).fails(2, "--json prints one answer");
