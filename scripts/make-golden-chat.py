@@ -243,7 +243,7 @@ def gpt2():
 def llama():
     tokenizer = llama_tokenizer()
     config = transformers.LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.4, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)
-    language("llama", config, transformers.LlamaForCausalLM, tokenizer, 4, torch.bfloat16, max_shard_size="6KB")
+    language("llama", config, transformers.LlamaForCausalLM, tokenizer, 19, torch.bfloat16, max_shard_size="6KB")
 
 
 def bert():

@@ -133,14 +133,15 @@ fn conversations_that_cannot_go_on_say_so() {
     let model = Path::new("model");
     let first = expected("gpt2")["answers"][0].clone();
     let (said, tokens) = (first["said"].as_str().unwrap(), first["prompt_tokens"].as_u64().unwrap());
-    let system = ["--system", "Be brief.", "--prompt", said, "--context"];
-    let context = |context: u64| [&system[..], &[&context.to_string()]].concat().join("|");
-    let cut = conversed(&folder, model, "", &context(tokens + 3).split('|').collect::<Vec<_>>());
+    let within = |context: u64| {
+        let most = context.to_string();
+        conversed(&folder, model, "", &["--system", "Be brief.", "--prompt", said, "--json", "--context", &most])
+    };
+    let cut = within(tokens + 3);
     let words = format!("fill the {} tokens of the context", tokens + 3);
     assert!(cut.errors.contains(&words), "{}", cut.errors);
-    cut.succeeds();
-    let full = conversed(&folder, model, "", &context(tokens).split('|').collect::<Vec<_>>());
-    full.fails(1, &format!("has {tokens} tokens, but only {tokens} can be looked at"));
+    assert_eq!(document(&cut.succeeds())["tokens"], 3);
+    within(tokens).fails(1, &format!("has {tokens} tokens, but only {tokens} can be looked at"));
     let long = "hello ".repeat(300);
     conversed(&folder, model, "", &["--prompt", &long])
         .fails(1, "only 192 can be looked at, with the answer: that is all");

@@ -214,7 +214,7 @@ fn a_text_that_begins_as_the_one_before_is_not_read_again() {
     let longer: Vec<u32> = first.iter().copied().chain(1..9).collect();
     let parting: Vec<u32> = first[..20].iter().copied().chain(5..10).collect();
     for second in [&first, &longer, &parting, &first[..7].to_vec()] {
-        let mut made = |generator: Generator, spoilt: bool| {
+        let made = |generator: Generator, spoilt: bool| {
             let mut trainer = weighted_by(case, Box::new(model.clone()), 8, Device::cpu());
             let session = trainer.session_mut().unwrap();
             let mut generator = generator.context(60);

@@ -22,7 +22,7 @@ const SAMPLE: usize = 160;
 
 #[derive(clap::Args)]
 pub(super) struct TextArguments {
-    /// The text to go on with; with --chat what is said first, and all that is said
+    /// The text to go on with; with --chat all that you say
     #[arg(long, value_name = "TEXT", help_heading = "Texts")]
     pub(super) prompt: Option<String>,
     /// Converse with a model that has a chat template: a line of standard input is what you say, an empty one ends
