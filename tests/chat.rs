@@ -127,6 +127,24 @@ fn conversations_go_as_with_transformers() {
     }
 }
 
+/// The template is found where the run's weights came from.
+#[test]
+fn a_run_that_began_with_a_folder_converses() {
+    let folder = copy_of("gpt2");
+    folder.write("text.txt", "the model reads the words and writes the answer\n".repeat(20));
+    folder.write(
+        "run.toml",
+        "[model]\nkind = \"gpt2\"\nconfig = \"model/config.json\"\nweights = \"model/model.safetensors\"\n[data]\n\
+         kind = \"text\"\npath = \"text.txt\"\ntokenizer = \"model/tokenizer.json\"\ncontext = 16\n[train]\nsteps = 2\n",
+    );
+    wgrad(&folder, &["train", "run.toml", "--device", "cpu", "--out", "run"]).succeeds();
+    assert!(!folder.exists("run/chat_template.jinja"));
+    let answer = conversed(&folder, Path::new("run"), "hello\n", &["--tokens", "5"]).succeeds();
+    assert!(answer.ends_with('\n') && answer.len() > 3, "{answer:?}");
+    std::fs::remove_file(folder.path().join("model/chat_template.jinja")).unwrap();
+    conversed(&folder, Path::new("run"), "hello\n", &[]).fails(2, "run has no chat template");
+}
+
 #[test]
 fn conversations_that_cannot_go_on_say_so() {
     let folder = copy_of("gpt2");
@@ -178,6 +196,7 @@ fn texts_are_sorted_by_a_folder() {
             assert_eq!(found["name"], "words");
         }
     }
+    wgrad(&folder, &["eval", model.to_str().unwrap()]).fails(2, "give some with --data");
     let gpt2 = golden("gpt2");
     wgrad(&folder, &["predict", gpt2.to_str().unwrap(), "a"]).fails(2, "does not sort texts");
     wgrad(&folder, &["generate", model.to_str().unwrap(), "--prompt", "a"]).fails(2, "writes no texts");
@@ -188,6 +207,7 @@ fn what_a_folder_lacks_is_named() {
     let generate = |folder: &Folder| wgrad(folder, &["generate", "model", "--prompt", "the", "--device", "cpu"]);
     let without = |name: &str, file: &str| {
         let folder = copy_of(name);
+        assert!(folder.exists(&format!("model/{file}")));
         std::fs::remove_file(folder.path().join("model").join(file)).unwrap();
         folder
     };
