@@ -91,6 +91,24 @@ fn settings_say_where_texts_end() {
     assert_eq!(ids(&folder), expected["ids"]);
 }
 
+/// Files on the hub have records in them that change nothing.
+#[test]
+fn records_in_settings_are_passed_over() {
+    let folder = copy_of("llama");
+    let records = json!({
+        "is_llama_config": true, "rope_interleaved": false, "transformers.js_config": {"dtype": "q4", "none": null},
+        "torch_dtype": "bfloat16", "pretraining_tp": 1, "_name_or_path": "x", "unsloth_fixed": true, "use_mrope": false,
+    });
+    change(&folder, "model/config.json", &records);
+    let expected = expected("llama");
+    let arguments = ["--prompt", expected["prompt"].as_str().unwrap(), "--tokens", "24", "--json"];
+    let found = document(&likeliest(&folder, Path::new("model"), &arguments).succeeds());
+    assert_eq!(found["ids"], expected["ids"]);
+    change(&folder, "model/config.json", &json!({"rope_interleaved": true}));
+    likeliest(&folder, Path::new("model"), &arguments)
+        .fails(2, "model.config.rope_interleaved = true is not supported");
+}
+
 /// What the program prints when these lines are typed into a conversation.
 fn conversed(folder: &Folder, model: &Path, lines: &str, more: &[&str]) -> Outcome {
     let mut arguments = vec!["generate", model.to_str().unwrap(), "--chat", "--temperature", "0", "--device", "cpu"];
