@@ -215,10 +215,51 @@ fn text_is_the_same_with_and_without_a_cache() {
     }
 }
 
+/// What a second call takes up is what the session keeps of the first: it goes on as if it had read everything, and
+/// otherwise once that is spoilt.
+#[test]
+fn a_text_that_begins_as_the_one_before_is_not_read_again() {
+    let case = "llama";
+    let model: Llama = serde_json::from_str(&text(&golden(case).join("config.json"))).unwrap();
+    let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
+    let spoil = |session: &mut Session| {
+        let names: Vec<String> = session.states().iter().map(|(name, _)| name.clone()).collect();
+        for name in names.iter().filter(|name| name.contains("cached_")) {
+            let shape = session.state(name).unwrap().shape().clone();
+            session.set_state(name, &Tensor::from_f32(shape.clone(), &vec![1.0; shape.elements()]).unwrap()).unwrap();
+        }
+    };
+    // Another text after the first one: the same, one that goes on, one that parts from it, a shorter one.
+    let first: Vec<u32> = (0..40).map(|place| (place * 7 + 3) % 61).collect();
+    let longer: Vec<u32> = first.iter().copied().chain(1..9).collect();
+    let parting: Vec<u32> = first[..20].iter().copied().chain(5..10).collect();
+    for second in [&first, &longer, &parting, &first[..7].to_vec()] {
+        let made = |generator: Generator, spoilt: bool| {
+            let mut trainer = weighted_by(case, Box::new(model.clone()), 8, Device::cpu());
+            let session = trainer.session_mut().unwrap();
+            let mut generator = generator.context(60);
+            let each = |_| ControlFlow::Continue(());
+            generator.generate(&model, session, &first, 5, greedy, each).unwrap();
+            if spoilt {
+                spoil(session);
+            }
+            generator.generate(&model, session, second, 5, greedy, each).unwrap()
+        };
+        let whole = made(Generator::without_cache(), false);
+        assert_eq!(made(Generator::new().resuming(), false), whole);
+        assert_eq!(made(Generator::new(), true), whole);
+        assert!(made(Generator::new().resuming(), true) != whole, "after {} tokens", second.len());
+    }
+}
+
 /// A trainer with the weights of a case, for its parameters.
 fn weighted(case: &str, model: &Seq2Seq, device: Device) -> Trainer {
-    let mut trainer = Trainer::new(model.clone()).device(device);
-    trainer.build(&[model.max_source + model.max_target]).unwrap();
+    weighted_by(case, Box::new(model.clone()), model.max_source + model.max_target, device)
+}
+
+fn weighted_by(case: &str, model: Box<dyn Layer>, length: usize, device: Device) -> Trainer {
+    let mut trainer = Trainer::new(model).device(device);
+    trainer.build(&[length]).unwrap();
     trainer.load(golden(case).join("model.safetensors")).unwrap();
     trainer
 }

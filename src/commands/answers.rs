@@ -1,13 +1,18 @@
 //! Answers to questions: the part of a text that a model finds the likeliest.
 
+use super::{model, print_json, write};
 use crate::config::Rows;
 use crate::error::Error;
-use nn_data::{Questions, Tokenizer};
+use nn_data::{Question, Questions, Tokenizer};
 use nn_train::Trainer;
+use serde_json::{Value, json};
 use std::ops::Range;
+use std::path::Path;
 
 /// The most tokens of an answer, as is usual for SQuAD.
 const LONGEST: usize = 30;
+/// Room in a row for what a tokeniser puts around question and text, and so that none is too short.
+const ROOM: usize = 16;
 /// Rows that are read at once.
 const TOGETHER: usize = 256;
 
@@ -21,6 +26,53 @@ pub(super) struct Answer {
     pub(super) probability: f64,
     /// The sum of their logits, by which rows of a text are compared.
     score: f32,
+}
+
+/// Prints the answers to questions about a text, or the file of that name.
+///
+/// # Errors
+/// If there is no text, model or device cannot be used, or a text cannot be encoded.
+pub(super) fn print(
+    questions: &[String],
+    context: Option<&str>,
+    mut found: model::Found,
+    device: Option<&str>,
+    json: bool,
+) -> Result<(), Error> {
+    let context = context.ok_or_else(|| {
+        Error::usage("the model finds answers in a text: give it by --context \"…\", or a file with it")
+    })?;
+    let path = Path::new(context);
+    let text = if path.is_file() { nn_data::read_text(path)? } else { context.to_string() };
+    let question = |(place, question): (usize, &String)| Question {
+        id: place.to_string(),
+        context: 0,
+        question: question.clone(),
+        answers: Vec::new(),
+    };
+    let questions: Vec<Question> = questions.iter().enumerate().map(question).collect();
+    let count = questions.len();
+    let tokenizer = write::tokenizer(&found.config)?;
+    // Padding takes time and changes nothing.
+    let mut longest = 0;
+    for question in &questions {
+        longest = longest.max(tokenizer.encode(&question.question)?.len());
+    }
+    let needed = tokenizer.encode(&text)?.len() + longest + ROOM;
+    let length = found.config.row_length().min(needed);
+    found.config.data.sample_shape = Some(vec![length]);
+    let questions = Questions { contexts: vec![text], questions, skipped: 0 };
+    let mut trainer = found.load(device)?;
+    let answers = find(&mut trainer, &tokenizer, &questions, count, length)?;
+    if json {
+        let document = |answer: &Answer| {
+            let Answer { text, bytes, probability, .. } = answer;
+            json!({"answer": text, "start": bytes.start, "end": bytes.end, "probability": probability})
+        };
+        return print_json(&json!({"predictions": answers.iter().map(document).collect::<Vec<Value>>()}));
+    }
+    let line = |answer: &Answer| format!("{}  (probability {:.4})\n", answer.text, answer.probability);
+    super::print(&answers.iter().map(line).collect::<String>())
 }
 
 /// The answers to the first `count` questions, read in rows of `length` tokens.

@@ -28,6 +28,9 @@ pub(super) struct Arguments {
 /// If model, data or device cannot be used.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut found = model::find(&arguments.model)?;
+    if found.hugging_face && arguments.data.is_empty() {
+        return Err(Error::usage("the folder says nothing of the data that was held out; give some with --data"));
+    }
     let (loaded, name) = if arguments.data.is_empty() {
         let at = arguments.model.display().to_string();
         let loaded = found.config.complete(&at)?;

@@ -13,8 +13,10 @@ const TOGETHER: usize = 128;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The folder of a run that trained a language model, a vae or a ddpm, or a .safetensors file with config.toml beside or above it
-    #[arg(value_name = "RUN | CHECKPOINT")]
+    /// The folder of a run that trained a language model, a vae or a ddpm; a .safetensors file with config.toml beside or
+    /// above it; or a folder from Hugging Face with config.json, tokenizer.json and model.safetensors (gpt2, llama, qwen2,
+    /// mistral)
+    #[arg(value_name = "RUN | CHECKPOINT | FOLDER")]
     model: PathBuf,
     /// Pictures to draw; of each class, where the model knows classes
     #[arg(long, value_name = "N", help_heading = "Pictures", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -2,11 +2,11 @@
 
 use super::answers::{self, Answer};
 use super::log::SAMPLE_MARK;
+use super::translations::{translate, translator};
 use crate::config::{Config, Text, Trial};
 use crate::error::Error;
 use nn_data::text_metrics::{answer_f1, corpus_bleu, exact_match};
 use nn_data::{Pairs, Questions, Tokenizer};
-use nn_models::Seq2Seq;
 use nn_models::transformer::{Search, Translator};
 use nn_train::Trainer;
 
@@ -140,42 +140,6 @@ impl Judge {
 /// What is right, beside what is not.
 fn beside(right: bool, what: &str) -> String {
     if right { String::new() } else { format!("  (right: {what})") }
-}
-
-/// A translator with so many beams.
-///
-/// # Errors
-/// If the model does not know its lengths.
-pub(super) fn translator(model: &Seq2Seq, beams: usize) -> Result<Translator, Error> {
-    Ok(Translator::new(model, Search { beams, ..Search::default() })?)
-}
-
-/// Translations of texts; of those that are too long or empty of what the model can read of them.
-///
-/// # Errors
-/// If a text cannot be encoded, or the device fails.
-pub(super) fn translate(
-    translator: &mut Translator,
-    tokenizer: &Tokenizer,
-    trainer: &mut Trainer,
-    texts: &[String],
-) -> Result<Vec<String>, Error> {
-    let most = translator.longest_source();
-    let mut sources = Vec::with_capacity(texts.len());
-    for text in texts {
-        let mut tokens = tokenizer.encode(text)?;
-        tokens.truncate(most);
-        sources.push(tokens);
-    }
-    // Nothing becomes nothing.
-    let given: Vec<Vec<u32>> = sources.iter().filter(|source| !source.is_empty()).cloned().collect();
-    let session = trainer.session_mut().ok_or_else(|| Error::run("internal: the model is not built"))?;
-    let mut found = translator.translate(session, &given)?.into_iter();
-    let text = |source: &Vec<u32>| match source.is_empty() {
-        true => String::new(),
-        false => found.next().map(|found| tokenizer.decode(&found.tokens, true)).unwrap_or_default(),
-    };
-    Ok(sources.iter().map(text).collect())
 }
 
 /// The first pairs, or all.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod answers;
+mod chat;
 mod devices;
 mod doctor;
 mod embed;
@@ -20,6 +21,7 @@ mod progress;
 mod tokenizer;
 mod tour;
 mod train;
+mod translations;
 mod write;
 
 use crate::error::Error;

@@ -1,14 +1,11 @@
 //! `wgrad predict`: what a trained model makes of inputs.
 
-use super::answers::{self, Answer};
-use super::{DeviceArgument, judge, model, print, print_json};
+use super::{DeviceArgument, answers, model, print, print_json, translations};
 use crate::config::{self, Config};
 use crate::error::Error;
 use nn_core::DType;
 use nn_data::npy::{NpyArray, NpyData};
 use nn_data::text_table::bag_of_words;
-use nn_data::{Question, Questions};
-use nn_models::Seq2Seq;
 use nn_train::Loss;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -18,8 +15,9 @@ const SHOWN: usize = 5;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A run's folder, or a .safetensors file with config.toml beside or above it
-    #[arg(value_name = "RUN | CHECKPOINT")]
+    /// A run's folder, a .safetensors file with config.toml beside or above it, or a folder from Hugging Face with a model
+    /// that sorts texts or answers questions (bert, roberta, distilbert)
+    #[arg(value_name = "RUN | CHECKPOINT | FOLDER")]
     model: PathBuf,
     /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), texts to sort or to
     /// translate, or questions about --context
@@ -41,11 +39,11 @@ pub(super) struct Arguments {
 /// # Errors
 /// If model, input or device cannot be used.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let found = model::find(&arguments.model)?;
-    let config = &found.config;
-    let model = config.model.architecture.model();
+    let mut found = model::find(&arguments.model)?;
+    let device = arguments.device.device.as_deref();
+    let model = found.config.model.architecture.model();
     if model.answers_questions() {
-        return answer(arguments, &found);
+        return answers::print(&arguments.input, arguments.context.as_deref(), found, device, arguments.json);
     }
     if arguments.context.is_some() {
         return Err(Error::usage(format!(
@@ -53,11 +51,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             model.describe()
         )));
     }
-    if let Some(model) = model.seq2seq() {
-        return translate(arguments, &found, model);
+    if model.seq2seq().is_some() {
+        return translations::print(&arguments.input, arguments.beams as usize, &found, device, arguments.json);
     }
+    if found.hugging_face {
+        fit_texts(&mut found.config, &arguments.input)?;
+    }
+    let config = &found.config;
     let inputs = inputs(config, &arguments.input)?;
-    let mut trainer = found.load(arguments.device.device.as_deref())?;
+    let mut trainer = found.load(device)?;
     let output = match &inputs {
         Inputs::Numbers(numbers) => trainer.predict(numbers),
         Inputs::Tokens(tokens) => trainer.predict(tokens),
@@ -73,53 +75,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(&predictions.iter().map(|prediction| prediction.line(config)).collect::<String>())
 }
 
-/// Finds answers in a text.
-fn answer(arguments: &Arguments, found: &model::Found) -> Result<(), Error> {
-    let context = arguments.context.as_deref().ok_or_else(|| {
-        Error::usage("the model finds answers in a text: give it by --context \"…\", or a file with it")
-    })?;
-    let path = Path::new(context);
-    let text = if path.is_file() { nn_data::read_text(path)? } else { context.to_string() };
-    let question = |(place, question): (usize, &String)| Question {
-        id: place.to_string(),
-        context: 0,
-        question: question.clone(),
-        answers: Vec::new(),
-    };
-    let questions = arguments.input.iter().enumerate().map(question).collect();
-    let questions = Questions { contexts: vec![text], questions, skipped: 0 };
-    let tokenizer = super::write::tokenizer(&found.config)?;
-    let mut trainer = found.load(arguments.device.device.as_deref())?;
-    let length = found.config.row_length();
-    let answers = answers::find(&mut trainer, &tokenizer, &questions, arguments.input.len(), length)?;
-    if arguments.json {
-        let document = |answer: &Answer| {
-            let Answer { text, bytes, probability, .. } = answer;
-            json!({"answer": text, "start": bytes.start, "end": bytes.end, "probability": probability})
-        };
-        return print_json(&json!({"predictions": answers.iter().map(document).collect::<Vec<Value>>()}));
+/// Makes rows as long as the longest text needs, for a model that comes without a run.
+///
+/// # Errors
+/// If the model sorts no texts, or the tokeniser cannot be used.
+fn fit_texts(config: &mut Config, texts: &[String]) -> Result<(), Error> {
+    let model = config.model.architecture.model();
+    if model.task_type() != Some("SEQ_CLS") {
+        let how = if model.language().is_some() { "; it writes texts: wgrad generate" } else { "" };
+        let what = model.describe();
+        return Err(Error::usage(format!(
+            "the model, {what}, does not sort texts, by the architectures in its config.json{how}"
+        )));
     }
-    let line = |answer: &Answer| format!("{}  (probability {:.4})\n", answer.text, answer.probability);
-    print(&answers.iter().map(line).collect::<String>())
-}
-
-/// Writes texts anew.
-fn translate(arguments: &Arguments, found: &model::Found, model: &Seq2Seq) -> Result<(), Error> {
-    let tokenizer = super::write::tokenizer(&found.config)?;
-    let mut trainer = found.load(arguments.device.device.as_deref())?;
-    let mut translator = judge::translator(model, arguments.beams as usize)?;
-    for text in &arguments.input {
-        let (length, most) = (tokenizer.encode(text)?.len(), translator.longest_source());
-        if length > most {
-            eprintln!("a text has {length} tokens, but the model reads {most}: the rest was left out");
-        }
-    }
-    let found = judge::translate(&mut translator, &tokenizer, &mut trainer, &arguments.input)?;
-    if arguments.json {
-        let document = |text: &String| json!({"text": text});
-        return print_json(&json!({"predictions": found.iter().map(document).collect::<Vec<Value>>()}));
-    }
-    print(&found.iter().map(|text| format!("{text}\n")).collect::<String>())
+    let tokenizer = super::write::tokenizer(config)?;
+    let lengths = texts.iter().map(|text| Ok(tokenizer.encode(text)?.len() + 2));
+    let longest: Option<usize> = lengths.collect::<Result<Vec<usize>, Error>>()?.into_iter().max();
+    let most = config::longest(&config.model.architecture);
+    config.data.sample_shape = Some(vec![longest.unwrap_or(most).min(most)]);
+    Ok(())
 }
 
 /// The rows that the arguments give, one after the other.

@@ -14,17 +14,31 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+/// Tokens to write at most if nothing is said.
+const TOKENS: usize = 200;
+/// Room for tokens comes in such pieces, so that it depends little on a prompt's length.
+const ROOM: usize = 64;
 /// Tokens of a sample while a model is trained.
 const SAMPLE: usize = 160;
 
 #[derive(clap::Args)]
 pub(super) struct TextArguments {
-    /// The text to go on with
+    /// The text to go on with; with --chat all that you say
     #[arg(long, value_name = "TEXT", help_heading = "Texts")]
-    prompt: Option<String>,
-    /// Tokens to write at most
-    #[arg(long, value_name = "N", default_value_t = 200, help_heading = "Texts")]
-    tokens: usize,
+    pub(super) prompt: Option<String>,
+    /// Converse with a model that has a chat template: a line of standard input is what you say, an empty one ends
+    #[arg(long, help_heading = "Texts")]
+    pub(super) chat: bool,
+    /// With --chat: what the model is told before the conversation
+    #[arg(long, value_name = "TEXT", requires = "chat", help_heading = "Texts")]
+    pub(super) system: Option<String>,
+    /// Tokens to write at most, with --chat in each answer; by default 200, with --chat 1000
+    #[arg(long, value_name = "N", help_heading = "Texts")]
+    pub(super) tokens: Option<usize>,
+    /// Tokens to look at at most, if the model can look at so many; by default what prompt and --tokens need, with --chat
+    /// 2048. More takes more memory, and more time for each token
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Texts")]
+    pub(super) context: Option<u32>,
     /// Higher is bolder; 0 takes the likeliest token each time
     #[arg(long, value_name = "T", default_value_t = 0.8, help_heading = "Texts")]
     temperature: f32,
@@ -39,13 +53,37 @@ pub(super) struct TextArguments {
     repetition_penalty: f32,
     /// End before this text; may be given several times
     #[arg(long, value_name = "TEXT", help_heading = "Texts")]
-    stop: Vec<String>,
+    pub(super) stop: Vec<String>,
     /// Read the whole text again for each token, for comparison
     #[arg(long, help_heading = "Texts")]
     no_cache: bool,
 }
 
-/// Goes on with the prompt, to standard output as it comes.
+impl TextArguments {
+    /// How tokens are chosen.
+    ///
+    /// # Errors
+    /// If a number makes no sense.
+    pub(super) fn sampling(&self, seed: u32) -> Result<Sampling, Error> {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: seed.into(),
+        };
+        sampling.check().map_err(|message| Error::usage(format!("--{message}")))?;
+        Ok(sampling)
+    }
+
+    /// A generator that looks at so many tokens.
+    pub(super) fn generator(&self, context: usize) -> Generator {
+        let generator = if self.no_cache { Generator::without_cache() } else { Generator::new() };
+        generator.context(context)
+    }
+}
+
+/// Goes on with the prompt, to standard output as it comes, or converses.
 ///
 /// # Errors
 /// If the prompt or the settings cannot be used, or the device fails.
@@ -56,34 +94,34 @@ pub(super) fn run(
     seed: u32,
     json: bool,
 ) -> Result<(), Error> {
+    if arguments.chat {
+        return super::chat::run(arguments, found, device, seed, json);
+    }
     let prompt = arguments.prompt.as_deref().filter(|prompt| !prompt.is_empty()).ok_or_else(|| {
         Error::usage("the model writes texts: give it one to go on with, such as --prompt \"Once upon a time\"")
     })?;
-    let sampling = Sampling {
-        temperature: arguments.temperature,
-        top_k: arguments.top_k,
-        top_p: arguments.top_p,
-        repetition_penalty: arguments.repetition_penalty,
-        seed: seed.into(),
-    };
-    sampling.check().map_err(|message| Error::usage(format!("--{message}")))?;
+    let sampling = arguments.sampling(seed)?;
     let tokenizer = tokenizer(&found.config)?;
-    let tokens = tokenizer.encode(prompt)?;
+    let tokens = if found.hugging_face { opening(&tokenizer, prompt)? } else { tokenizer.encode(prompt)? };
     let mut trainer = found.load(device)?;
     let name = trainer.device_name().unwrap_or_default();
     let language = language(&found.config.model.architecture)?;
-    if tokens.len() > language.context() {
-        let (found, most) = (tokens.len(), language.context());
+    let most = arguments.tokens.unwrap_or(TOKENS);
+    let needed = (tokens.len() + most).next_multiple_of(ROOM);
+    let context = language.context().min(arguments.context.map_or(needed, |context| context as usize));
+    if tokens.len() > context {
+        let (found, most) = (tokens.len(), context);
         eprintln!("the prompt has {found} tokens, but the model looks at {most}: only the last of them count");
     }
     let mut output = Output::new(&tokenizer, &arguments.stop, !json);
     output.show(prompt)?;
-    let mut generator = if arguments.no_cache { Generator::without_cache() } else { Generator::new() };
+    output.follow(&tokens);
+    let mut generator = arguments.generator(context);
     let ends = language.end_tokens();
     let start = Instant::now();
     let each = |token| if ends.contains(&token) { ControlFlow::Break(()) } else { output.push(token) };
     let session = trainer.session_mut().ok_or_else(|| Error::run("internal: the model is not built"))?;
-    let made = generator.generate(language, session, &tokens, arguments.tokens, sampling, each)?;
+    let made = generator.generate(language, session, &tokens, most, sampling, each)?;
     let seconds = start.elapsed().as_secs_f64();
     let text = output.finish()?;
     let speed = made.len() as f64 / seconds;
@@ -92,6 +130,7 @@ pub(super) fn run(
             "prompt": prompt,
             "text": text,
             "tokens": made.len(),
+            "ids": made,
             "seconds": seconds,
             "tokens_per_s": speed,
             "device": name,
@@ -100,6 +139,19 @@ pub(super) fn run(
     super::print("\n")?;
     eprintln!("{} tokens in {seconds:.1} s, {speed:.0} tokens/s, on {name}", made.len());
     Ok(())
+}
+
+/// The tokens of a text to go on with: those that the tokeniser's file puts before a text come first, those that it puts
+/// after one don't.
+///
+/// # Errors
+/// If the text cannot be encoded.
+fn opening(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
+    let nn_data::Encoding { mut ids, spans, .. } = tokenizer.encode_whole(text)?;
+    if let Some(last) = spans.iter().rposition(Option::is_some) {
+        ids.truncate(last + 1);
+    }
+    Ok(ids)
 }
 
 /// The tokeniser of a run or of a folder with `tokenizer.json`.
@@ -116,13 +168,13 @@ pub(super) fn tokenizer(config: &Config) -> Result<Tokenizer, Error> {
     Ok(Tokenizer::load(path)?)
 }
 
-fn language(architecture: &Architecture) -> Result<&dyn LanguageModel, Error> {
+pub(super) fn language(architecture: &Architecture) -> Result<&dyn LanguageModel, Error> {
     let model = architecture.model();
     model.language().ok_or_else(|| Error::usage(format!("the model, {}, writes no texts", model.describe())))
 }
 
 /// Text on its way out: held back while it may be the beginning of what ends it.
-struct Output<'a> {
+pub(super) struct Output<'a> {
     decoder: nn_data::StreamDecoder<'a>,
     stops: &'a [String],
     pending: String,
@@ -132,9 +184,16 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn new(tokenizer: &'a Tokenizer, stops: &'a [String], shown: bool) -> Output<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer, stops: &'a [String], shown: bool) -> Output<'a> {
         let decoder = tokenizer.stream(true);
         Output { decoder, stops, pending: String::new(), text: String::new(), shown, failure: None }
+    }
+
+    /// Says which tokens came before: they may decide whether a space begins the next.
+    pub(super) fn follow(&mut self, tokens: &[u32]) {
+        for &token in tokens {
+            self.decoder.push(token);
+        }
     }
 
     fn show(&self, text: &str) -> Result<(), Error> {
@@ -145,7 +204,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn push(&mut self, token: u32) -> ControlFlow<()> {
+    pub(super) fn push(&mut self, token: u32) -> ControlFlow<()> {
         self.pending += &self.decoder.push(token);
         let end = self.stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.pending.find(stop)).min();
         let ready = end.unwrap_or_else(|| self.pending.len() - held_back(&self.pending, self.stops));
@@ -164,7 +223,7 @@ impl<'a> Output<'a> {
     }
 
     /// All of the text, once what was held back is out.
-    fn finish(mut self) -> Result<String, Error> {
+    pub(super) fn finish(mut self) -> Result<String, Error> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }

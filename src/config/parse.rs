@@ -45,7 +45,7 @@ fn one_line(message: &str) -> String {
 }
 
 /// Leaves out what is `null`: not said, and not to be said in TOML.
-fn drop_nulls(value: &mut serde_json::Value) {
+pub(super) fn drop_nulls(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
             fields.retain(|_, field| !field.is_null());

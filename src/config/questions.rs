@@ -2,12 +2,12 @@
 
 use super::language::{Text, Trial, held_out_share};
 use super::pictures::Parts;
-use super::texts::{SPECIAL, frame};
+use super::texts::{SPECIAL, frame as special};
 use super::{Config, Data};
 use crate::error::Error;
 use nn_data::{
-    Dataset, Encoding, Inputs, PartSizes, QuestionParts, Questions, Targets, Tokenizer, Unanswerable, stories,
-    train_byte_bpe,
+    Dataset, Encoding, Inputs, PartSizes, QuestionParts, Questions, Targets, TextSpan, Tokenizer, Unanswerable,
+    stories, train_byte_bpe,
 };
 use nn_models::Model;
 use std::ops::Range;
@@ -158,7 +158,10 @@ impl Row {
 pub(crate) struct Rows<'a> {
     tokenizer: &'a Tokenizer,
     length: usize,
-    special: [u32; 3],
+    /// What comes before the question, between it and the text, and after that.
+    frame: [Vec<u32>; 3],
+    /// What fills a row up.
+    pad: u32,
     texts: Vec<Option<Encoding>>,
 }
 
@@ -166,13 +169,13 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// If the tokeniser is not one for such models, or there is no room for a question and a text.
     pub(crate) fn new(tokenizer: &'a Tokenizer, length: usize) -> Result<Rows<'a>, Error> {
-        let special = frame(tokenizer)?;
+        let [.., pad] = special(tokenizer)?;
         if length < 16 {
             return Err(Error::usage(format!(
                 "data.context = {length} is too short for a question and a text; give 16 or more"
             )));
         }
-        Ok(Rows { tokenizer, length, special, texts: Vec::new() })
+        Ok(Rows { tokenizer, length, frame: frame(tokenizer)?, pad, texts: Vec::new() })
     }
 
     /// The rows of a question: one, or where the text is too long several whose texts overlap.
@@ -186,12 +189,12 @@ impl<'a> Rows<'a> {
             Some(text) => text,
             free => free.insert(self.tokenizer.encode_with_offsets(&questions.contexts[question.context])?),
         };
-        let [begin, end, pad] = self.special;
-        let mut head = vec![begin];
+        let [begin, between, end] = &self.frame;
+        let mut head = begin.clone();
         // A question longer than half of the row would leave too little of the text.
         head.extend(self.tokenizer.encode(&question.question)?.iter().take(self.length / 2));
-        head.push(end);
-        let room = self.length - head.len() - 1;
+        head.extend(between);
+        let room = self.length - head.len() - end.len();
         let step = (room * 2 / 3).max(1);
         let spans: Vec<Range<usize>> =
             text.spans.iter().map(|span| span.as_ref().map_or(0..0, |span| span.bytes.clone())).collect();
@@ -201,13 +204,39 @@ impl<'a> Rows<'a> {
             let stop = (start + room).min(text.len());
             let mut tokens = head.clone();
             tokens.extend_from_slice(&text.ids[start..stop]);
-            tokens.push(end);
-            tokens.resize(self.length, pad);
+            tokens.extend(end);
+            tokens.resize(self.length, self.pad);
             rows.push(Row { tokens, first: head.len(), spans: spans[start..stop].to_vec() });
             if stop == text.len() {
                 return Ok(rows);
             }
             start += step;
+        }
+    }
+}
+
+/// What the tokeniser puts before, between and after two texts.
+///
+/// # Errors
+/// If that cannot be found out.
+fn frame(tokenizer: &Tokenizer) -> Result<[Vec<u32>; 3], Error> {
+    // Most tokenisers know these; one of characters may not.
+    let known = [["a", "b"], ["?", "."], ["1", "2"]].into_iter();
+    let pair = known.into_iter().find_map(|[first, second]| tokenizer.encode_pair(first, second).ok());
+    let of = |text: usize, pair: &Encoding| {
+        let own = |span: &Option<TextSpan>| span.as_ref().is_some_and(|span| span.text == text);
+        Some([pair.spans.iter().position(own)?, pair.spans.iter().rposition(own)? + 1])
+    };
+    let found = pair.and_then(|pair| {
+        let ([start, stop], [again, end]) = (of(0, &pair)?, of(1, &pair)?);
+        Some([&pair.ids[..start], &pair.ids[stop..again], &pair.ids[end..]].map(<[u32]>::to_vec))
+    });
+    let [begin, end, _] = special(tokenizer)?;
+    let found = found.unwrap_or_else(|| [vec![begin], vec![end], vec![end]]);
+    match found.iter().any(Vec::is_empty) {
+        false => Ok(found),
+        true => {
+            Err(Error::usage("the tokeniser puts nothing between two texts; give one made for models such as BERT"))
         }
     }
 }

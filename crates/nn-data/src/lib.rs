@@ -61,4 +61,6 @@ pub use questions::{Question, QuestionParts, Questions, Unanswerable};
 pub use standardise::Standardisation;
 pub use stories::stories;
 pub use targets::Targets;
-pub use tokenizer::{Encoding, SpecialTokens, StreamDecoder, TextSpan, Tokenizer, train_byte_bpe};
+pub use tokenizer::{
+    ChatMessage, ChatTemplate, Encoding, SpecialTokens, StreamDecoder, TextSpan, Tokenizer, train_byte_bpe,
+};

@@ -1,6 +1,11 @@
 //! Tokenizers: text to the numbers that a model reads, and back.
 
 mod characters;
+mod chat;
+mod chat_json;
+#[cfg(test)]
+mod chat_tests;
+mod chat_time;
 mod hugging_face;
 mod pieces;
 mod special;
@@ -10,6 +15,7 @@ mod training;
 use std::ops::Range;
 use std::path::Path;
 
+pub use chat::{ChatMessage, ChatTemplate};
 pub use special::SpecialTokens;
 pub use stream::StreamDecoder;
 pub use training::train_byte_bpe;

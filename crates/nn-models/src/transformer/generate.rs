@@ -18,6 +18,10 @@ pub struct Generator {
     programs: HashMap<usize, Executable>,
     /// How many tokens are looked at; 0 before the first use.
     capacity: usize,
+    /// The most that it may be.
+    context: Option<usize>,
+    /// The tokens whose keys and values the session has, if a call may take up those of the call before.
+    known: Option<Vec<u32>>,
     /// Reads the whole text for each token instead of keeping keys and values.
     without_cache: bool,
     /// The low-rank adapters of the session's parameters.
@@ -41,6 +45,23 @@ impl Generator {
         Generator { without_cache: true, ..Generator::default() }
     }
 
+    /// Looks at no more than `most` tokens, though the model's context may be longer: what a session keeps, and the time
+    /// that a token takes, grow with it.
+    #[must_use]
+    pub fn context(mut self, most: usize) -> Generator {
+        self.context = Some(most.max(1));
+        self
+    }
+
+    /// Takes up the keys and values of the call before, as far as both texts begin with the same tokens: the turns of a
+    /// conversation. All calls must be with the same model and session, and nothing may change its parameters between
+    /// them.
+    #[must_use]
+    pub fn resuming(mut self) -> Generator {
+        self.known = Some(Vec::new());
+        self
+    }
+
     /// For parameters with low-rank adapters: those of their trainer, [`Trainer::adapters`](nn_train::Trainer::adapters).
     #[must_use]
     pub fn adapters(mut self, adapters: Option<&Adapters>) -> Generator {
@@ -49,7 +70,7 @@ impl Generator {
     }
 
     /// Continues `prompt` by at most `most` tokens, which are handed to `each` one by one, until that breaks. A text that
-    /// outgrows the model's context goes on from its second half. The model's parameters are the session's.
+    /// outgrows the context goes on from its second half. The model's parameters are the session's.
     ///
     /// # Errors
     /// If the prompt is empty or has a token beyond the vocabulary, the settings make no sense, the logits are NaN, or the
@@ -74,11 +95,18 @@ impl Generator {
                 model.vocabulary() - 1
             )));
         }
-        self.capacity = model.context();
+        let capacity = model.context().min(self.context.unwrap_or(usize::MAX));
+        if self.capacity != capacity {
+            // What was compiled and kept for another is of no use.
+            self.programs.clear();
+            self.known = self.known.take().map(|_| Vec::new());
+            self.capacity = capacity;
+        }
         let mut sampler = Sampler::new(sampling);
         let mut text = prompt.to_vec();
         // The part of the text that is looked at begins here, and so much of it has been read.
-        let (mut start, mut read) = (text.len().saturating_sub(self.capacity), 0);
+        let mut start = text.len().saturating_sub(self.capacity);
+        let mut read = self.remembered(&text[start..]);
         for _ in 0..most {
             if text.len() - start > self.capacity {
                 (start, read) = (text.len() - self.capacity.div_ceil(2), 0);
@@ -96,6 +124,14 @@ impl Generator {
         Ok(text.split_off(prompt.len()))
     }
 
+    /// How many tokens at the beginning of `text` the session knows from the call before: not the last one, after which
+    /// the logits are asked for.
+    fn remembered(&self, text: &[u32]) -> usize {
+        let known = self.known.as_deref().unwrap_or_default();
+        let same = known.iter().zip(text).take_while(|(known, token)| known == token).count();
+        same.min(text.len() - 1)
+    }
+
     /// The logits of the token after `text`, of which the first `read` tokens are known to the session.
     fn read(
         &mut self,
@@ -109,9 +145,16 @@ impl Generator {
             padded.resize(self.capacity, 0);
             return self.run(model, session, &padded, text.len() - 1);
         }
+        if let Some(known) = &mut self.known {
+            // Should the device fail below, nothing is taken for known that is not.
+            known.truncate(read);
+        }
         loop {
             let count = if text.len() - read >= CHUNK { CHUNK } else { 1 };
             let logits = self.run(model, session, &text[read..read + count], read)?;
+            if let Some(known) = &mut self.known {
+                known.extend_from_slice(&text[read..read + count]);
+            }
             read += count;
             if read == text.len() {
                 return Ok(logits);

@@ -303,7 +303,15 @@ impl Layer for Llama {
 impl Model for Llama {
     fn check(&self) -> Result<(), String> {
         check_model_type(&self.other, &["llama", "qwen2", "mistral"])?;
-        check_other(&self.other, &[("max_window_layers", &[]), ("layer_types", &[])])?;
+        check_other(
+            &self.other,
+            &[
+                ("max_window_layers", &[]),
+                ("layer_types", &[]),
+                ("rope_interleaved", &["false"]),
+                ("use_mrope", &["false"]),
+            ],
+        )?;
         check_positive(&[
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),

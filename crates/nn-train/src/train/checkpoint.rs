@@ -30,8 +30,8 @@ impl Trainer {
         write_tensors(path.as_ref(), &self.state_dict()?, ("format", "pt"))
     }
 
-    /// Takes the model's tensors from a safetensors file (F32, F16 or BF16), also from one of
-    /// [`Trainer::save_training`], under the model's names or those it knows besides
+    /// Takes the model's tensors from a safetensors file (F32, F16 or BF16), from several that an index names
+    /// (`model.safetensors.index.json`), or from a file of [`Trainer::save_training`], under the model's names or those it knows besides
     /// ([`Layer::own_name`](crate::Layer::own_name)). With [`Trainer::lora`] the file may be that of the model without
     /// adapters, and lack modules that are to be saved: all these stay as they are. Nothing changes on an error.
     ///

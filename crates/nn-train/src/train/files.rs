@@ -3,7 +3,8 @@
 use crate::Error;
 use nn_core::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -62,13 +63,64 @@ pub struct TensorFile {
 }
 
 /// Reads tensors by name as `f32`; `f16` and `bf16` are converted, exactly. PyTorch's `num_batches_tracked`, a count
-/// that its batch norms keep and ours don't, is left out.
+/// that its batch norms keep and ours don't, is left out. A `.json` file is taken for the index of several files, such as
+/// `model.safetensors.index.json` of `transformers`: all that it names are read from its folder.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, or holds tensors of other element types: all such are named.
+/// If a file cannot be read, is damaged, or holds tensors of other element types: all such are named. If two files that an
+/// index names hold the same tensor.
 pub fn read_tensors(path: &Path) -> Result<TensorFile, Error> {
-    let content =
-        std::fs::read(path).map_err(|error| Error::file(path, format!("the file cannot be read: {error}")))?;
+    match path.extension().is_some_and(|extension| extension == "json") {
+        true => read_parts(path),
+        false => read_one(path),
+    }
+}
+
+/// The tensors of all files that an index names.
+fn read_parts(index: &Path) -> Result<TensorFile, Error> {
+    let content = read_bytes(index)?;
+    let unfit = |what: String| {
+        Error::file(index, format!("{what}; give the index that lies beside the parts, as `save_pretrained` writes it"))
+    };
+    let content: Value =
+        serde_json::from_slice(&content).map_err(|error| unfit(format!("this is no JSON: {error}")))?;
+    let places = content["weight_map"].as_object();
+    let places = places.ok_or_else(|| unfit("this is no index of weights: it has no \"weight_map\"".into()))?;
+    let mut names = BTreeSet::new();
+    for (tensor, place) in places {
+        let plain = place.as_str().filter(|name| Path::new(name).file_name().is_some_and(|file| file == *name));
+        names.insert(
+            plain.ok_or_else(|| unfit(format!("`{tensor}` is said to be in {place}, which is no file's name")))?,
+        );
+    }
+    let mut all = TensorFile { tensors: Vec::new(), metadata: HashMap::new() };
+    for name in names {
+        let path = index.with_file_name(name);
+        if !path.is_file() {
+            return Err(Error::file(
+                path,
+                "this part of the weights is missing; get it from where the others are from",
+            ));
+        }
+        all.tensors.extend(read_one(&path)?.tensors);
+    }
+    all.tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    match all.tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(unfit(format!("two of its files hold a tensor `{}`", pair[0].0))),
+        None => Ok(all),
+    }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::file(path, format!("the file cannot be read: {error}")))
+}
+
+fn read_one(path: &Path) -> Result<TensorFile, Error> {
+    let content = read_bytes(path)?;
+    if content.starts_with(b"version https://git-lfs") {
+        let message = "this is only a pointer that Git LFS leaves; get the file itself by: git lfs pull";
+        return Err(Error::file(path, message));
+    }
     let damaged = |error| {
         Error::file(path, format!("this is no whole safetensors file ({error}); it is damaged or of another format"))
     };
