@@ -20,6 +20,8 @@ const FAMILIES: &[&str] = &[
     "convolution",
     "pool",
     "resample",
+    "row_norm",
+    "rotary",
 ];
 
 /// One call of one operator.

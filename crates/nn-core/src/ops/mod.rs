@@ -19,6 +19,8 @@ mod pool;
 mod random;
 mod reduce;
 mod resample;
+mod rotary;
+mod row_norm;
 mod rows;
 pub mod samples;
 mod shape;
@@ -32,6 +34,7 @@ pub use normalise::Moments;
 pub use operands::IntoValue;
 pub use pool::PoolOptions;
 pub use resample::{Extent, Resample};
+pub use rotary::RotaryPairing;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
@@ -48,6 +51,8 @@ pub fn names() -> Vec<&'static str> {
         pool::NAMES,
         resample::NAMES,
         normalised::NAMES,
+        row_norm::NAMES,
+        rotary::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -3,8 +3,8 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, pool, reduce, resample, rows, shape,
-    softmax,
+    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, pool, reduce, resample, rotary,
+    row_norm, rows, shape, softmax,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -100,6 +100,8 @@ pub fn samples() -> Vec<Sample> {
     rows::add_samples(&mut samples);
     convolution::add_samples(&mut samples);
     normalise_samples::add(&mut samples);
+    row_norm::add_samples(&mut samples);
+    rotary::add_samples(&mut samples);
     pool::add_samples(&mut samples);
     resample::add_samples(&mut samples);
     samples.list

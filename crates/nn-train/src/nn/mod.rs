@@ -9,6 +9,7 @@ pub mod loss;
 mod moving;
 mod norm;
 mod pool;
+mod rotary;
 mod sequential;
 mod upsample;
 
@@ -20,11 +21,12 @@ pub use flatten::Flatten;
 pub use linear::Linear;
 pub use loss::{Loss, Objective, TargetKind};
 pub use moving::{Identity, PixelShuffle, PixelUnshuffle, ZeroPad2d};
-pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm};
+pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RmsNorm};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
     GlobalAveragePool, MaxPool1d, MaxPool2d,
 };
+pub use rotary::{RotaryScaling, RotaryTable};
 pub use sequential::Sequential;
 pub use upsample::{Factors, Upsample};
 

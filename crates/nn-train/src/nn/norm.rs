@@ -1,4 +1,4 @@
-//! Normalisation layers: batch, layer, group and instance norm.
+//! Normalisation layers: batch, layer, RMS, group and instance norm.
 
 use super::Layer;
 use crate::scope::{Init, Scope};
@@ -189,8 +189,55 @@ impl Layer for LayerNorm {
         }
         let affine = self.elementwise_affine.then(|| parameters(s, own, own, self.bias));
         let (weight, bias) = affine.map_or((None, None), |(weight, bias)| (Some(weight), bias));
+        if own.rank() == 1 {
+            return x.layer_norm(weight, bias, self.eps);
+        }
         let axes: Vec<usize> = (shape.rank() - own.rank()..shape.rank()).collect();
         x.normalise(&axes, self.eps, weight, bias)
+    }
+}
+
+/// Normalisation by the root mean square (Zhang and Sennrich, 2019) over the last dimensions, sample by sample.
+/// `torch.nn.RMSNorm`.
+///
+/// Parameter: `weight`, ones at first, of the normalised shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsNorm {
+    normalized_shape: Shape,
+    eps: f32,
+    elementwise_affine: bool,
+}
+
+impl RmsNorm {
+    /// Over the last dimensions, which must be of these sizes. PyTorch's defaults: eps 2⁻²³, with weight.
+    pub fn new(normalized_shape: impl Into<Shape>) -> RmsNorm {
+        RmsNorm { normalized_shape: normalized_shape.into(), eps: f32::EPSILON, elementwise_affine: true }
+    }
+}
+
+builders! { RmsNorm:
+    /// Sets what is added to the mean square.
+    eps: f32;
+    /// With or without weight.
+    elementwise_affine: bool;
+}
+
+impl Layer for RmsNorm {
+    fn forward(&self, s: &mut Scope, x: Value) -> Value {
+        let (shape, own) = (x.shape(), &self.normalized_shape);
+        if own.rank() == 0 || !shape.ends_with(own) {
+            let message = format!("RmsNorm::new({own}) needs these last dimensions, but its input has shape {shape}");
+            s.trace().fail("rms_norm", message);
+            return x;
+        }
+        let flat = [own.elements()];
+        let weight = self.elementwise_affine.then(|| parameters(s, own, &flat, false).0);
+        if own.rank() == 1 {
+            return x.rms_norm(weight, self.eps);
+        }
+        let leading = shape[..shape.rank() - own.rank()].iter().copied();
+        let rows: Vec<usize> = leading.chain(flat).collect();
+        x.reshape(rows).rms_norm(weight, self.eps).reshape(shape)
     }
 }
 
