@@ -86,7 +86,8 @@ fn rotary_agrees() {
     ];
     for (sizes, strides, pairs) in cases {
         let [batch, length, heads, size] = sizes;
-        let (data, cosine, sine) = (normal(batch * strides[0] + size, 50), normal(length * pairs, 51), normal(length * pairs, 52));
+        let (data, cosine, sine) =
+            (normal(batch * strides[0] + size, 50), normal(length * pairs, 51), normal(length * pairs, 52));
         let [wide, cosines, sines] = [&data, &cosine, &sine].map(|values| exact(values));
         let inputs = [&data, &cosine, &sine].map(|values| bytes(&shifted(values, f32::NAN)));
         let count = batch * length * heads * size;

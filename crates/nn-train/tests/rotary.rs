@@ -21,7 +21,11 @@ fn angles_are_those_of_transformers() {
     // By transformers 5.24: the rule of Llama without scaling, and ROPE_INIT_FUNCTIONS.
     let cases: [(RotaryTable, usize, &[f64]); 6] = [
         (RotaryTable::new(8), 100, plain),
-        (table(1e4, 8, RotaryScaling::Linear { factor: 4.0 }), 100, &[0.25, 0.025, 0.002_499_999_94, 0.000_250_000_012]),
+        (
+            table(1e4, 8, RotaryScaling::Linear { factor: 4.0 }),
+            100,
+            &[0.25, 0.025, 0.002_499_999_94, 0.000_250_000_012],
+        ),
         (table(1e4, 8, ntk), 128, &[1.0, 0.052_275_795_5, 0.002_732_758_88, 0.000_142_857_141]),
         (table(1e4, 8, ntk), 20, plain),
         (table(1e4, 8, ntk), 32, plain),
@@ -56,7 +60,9 @@ fn tables_hold_the_cosines_and_sines_of_all_positions_or_of_some() -> Result<(),
         let [cosine, sine] = table.table(trace, 9);
         let positions = trace.input("positions", DType::U32, [3]);
         let [some_cosine, some_sine] = table.at(positions, 9);
-        for (name, value) in [("cosine", cosine), ("sine", sine), ("some cosine", some_cosine), ("some sine", some_sine)] {
+        for (name, value) in
+            [("cosine", cosine), ("sine", sine), ("some cosine", some_cosine), ("some sine", some_sine)]
+        {
             trace.output(name, value);
         }
         Ok(())
@@ -64,12 +70,12 @@ fn tables_hold_the_cosines_and_sines_of_all_positions_or_of_some() -> Result<(),
     let mut session = Session::new(&Device::cpu());
     let mut program = session.compile(&graph)?;
     session.run(&mut program, &[("positions", Input::U32(&[7, 0, 9]))], StepScalars::default())?;
-    let mut values = |name: &str| -> Result<Vec<f32>, Error> {
-        Ok(session.output(&mut program, name)?.as_f32()?.to_vec())
-    };
+    let mut values =
+        |name: &str| -> Result<Vec<f32>, Error> { Ok(session.output(&mut program, name)?.as_f32()?.to_vec()) };
     let [cosine, sine] = [values("cosine")?, values("sine")?];
     // LlamaRotaryEmbedding at position 7.
-    let expected = [[0.753_902_26, 0.764_842_2, 0.997_551, 0.999_975_5], [0.656_986_6, 0.644_217_7, 0.069_942_85, 0.006_999_943]];
+    let expected =
+        [[0.753_902_26, 0.764_842_2, 0.997_551, 0.999_975_5], [0.656_986_6, 0.644_217_7, 0.069_942_85, 0.006_999_943]];
     for (found, expected) in [&cosine, &sine].into_iter().zip(expected) {
         assert_eq!(found.len(), 9 * 4);
         let apart = found[28..32].iter().zip(expected).map(|(found, expected)| (found - expected).abs());
