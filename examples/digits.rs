@@ -47,7 +47,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     for line in row.chunks(8) {
         println!("{}", line.iter().map(|ink| [' ', '.', 'o', '#'][(ink * 3.0).round() as usize]).collect::<String>());
     }
-    println!("looks like {:?}", trainer.predict_classes(&row)?);
+    println!("looks like {:?}", trainer.predict_classes(&row[..])?);
 
     let accuracy = trainer.evaluate(&held_out)?.accuracy.unwrap_or(0.0);
     if accuracy < TARGET {

@@ -59,8 +59,8 @@ pub mod prelude {
     pub use nn_train::nn::*;
     pub use nn_train::optim::{Adam, AdamW, Decay, Optimizer, RmsProp, Schedule, Sgd};
     pub use nn_train::{
-        ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, Scope, StepReport, TargetsRef,
-        Trainer, TrainingGraph, compile, compile_training, training_graph,
+        AdapterInfo, ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Lora, Observer, Order, Scope,
+        StepReport, TargetsRef, Trainer, TrainingGraph, compile, compile_training, training_graph,
     };
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Place {
 
 /// All that a run may leave in its folder.
 const FILES: [&str; 4] = ["config.toml", "metrics.jsonl", "model.safetensors", "report.html"];
-const FOLDERS: [&str; 2] = ["checkpoints", "plots"];
+const FOLDERS: [&str; 3] = ["adapter", "checkpoints", "plots"];
 
 impl Place {
     /// Whether the run can be written there, before any work is done. Makes nothing.
@@ -113,8 +113,23 @@ impl RunFolder {
         self.path.join("model.safetensors")
     }
 
+    /// The folder of low-rank adapters, as PEFT has them.
+    pub(crate) fn adapter(&self) -> PathBuf {
+        self.path.join("adapter")
+    }
+
     pub(crate) fn report(&self) -> PathBuf {
         self.path.join("report.html")
+    }
+
+    /// The tokeniser of a model of texts.
+    pub(crate) fn tokenizer(&self) -> PathBuf {
+        self.path.join("tokenizer.json")
+    }
+
+    /// The settings of a model of `transformers`, as that reads them.
+    pub(crate) fn hugging_face(&self) -> PathBuf {
+        self.path.join("config.json")
     }
 
     fn metrics(&self) -> PathBuf {

@@ -1,6 +1,8 @@
 //! Tensors larger than one storage binding: on a device whose bindings are made small, small tensors go the way of large
 //! ones, and must come out with the bits that they have on the same device without that limit.
 
+#[path = "large_tensors/along.rs"]
+mod along;
 mod common;
 #[path = "common/mlp.rs"]
 mod mlp;
@@ -471,14 +473,22 @@ fn every_sample_of_every_operator() {
     let convolutions = ["convolution", "convolution_input_gradient", "convolution_weight_gradient"];
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
     let pools = ["max_pool", "average_pool", "average_pool_gradient"];
+    let along = ["cumulative_sum", "gather", "scatter_add", "sort", "sort_gradient"];
     let norms = ["layer_norm", "layer_norm_gradient", "rms_norm", "rms_norm_gradient"];
     let more = ["moments", "normalised_sums", "resample", "cross_entropy_gradient", "rotary"];
-    for name in others.into_iter().chain(convolutions).chain(more).chain(pools).chain(norms) {
+    let named = others.into_iter().chain(convolutions).chain(more).chain(norms);
+    for name in named.chain(pools).chain(along) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
-    // Rows of softmax, of cross entropy and of norms, what argmax searches and a channel of an image must be whole.
+    // Rows of softmax, of cross entropy, of norms, of cumulative sums and of sort, what argmax searches, a channel of an
+    // image and what looks at each other in attention must be whole.
     let may = ["softmax", "log_softmax", "cross_entropy", "cross_entropy_gradient", "argmax", "argmin"];
-    let may: Vec<&str> = may.into_iter().chain(convolutions).chain(norms).collect();
+    let may: Vec<&str> = may
+        .into_iter()
+        .chain(["cumulative_sum", "sort", "attention", "attention_gradient"])
+        .chain(convolutions)
+        .chain(norms)
+        .collect();
     let other: Vec<&String> = refused.iter().filter(|what| !may.contains(&what.split(' ').next().unwrap())).collect();
     assert!(other.is_empty(), "refused: {other:?}");
 }

@@ -1,5 +1,7 @@
 //! Every hand-written shader against its CPU twin in `f64`, on the shader's own inputs.
 
+#[path = "shader_twins/along.rs"]
+mod along;
 mod common;
 #[path = "shader_twins/normalise.rs"]
 mod normalise;

@@ -157,6 +157,7 @@ def shape(family):
     family.add("concat", "concat vectors", [family.normal(3), family.normal(4)], lambda *all, axis: torch.cat(all, axis), {"axis": 0})
     family.add("concat", "concat of u32", [family.indices(9, 2, 2), family.indices(9, 2, 1)],
                lambda *all, axis: torch.cat(all, axis), {"axis": 1})
+    family.add("detach", "detach [2, 3]", [family.normal(2, 3)], lambda a: a.detach(), gradients=[])
 
 
 def reduce(family):

@@ -1,6 +1,6 @@
-//! `wgrad generate`: what a trained model draws.
+//! `wgrad generate`: what a trained model draws or writes.
 
-use super::{DeviceArgument, model, pictures, print, print_json};
+use super::{DeviceArgument, model, pictures, print, print_json, write};
 use crate::config::{Config, nearest};
 use crate::error::Error;
 use crate::report;
@@ -13,22 +13,24 @@ const TOGETHER: usize = 128;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The folder of a run that trained a vae or ddpm, or a .safetensors file with config.toml beside or above it
+    /// The folder of a run that trained a language model, a vae or a ddpm, or a .safetensors file with config.toml beside or above it
     #[arg(value_name = "RUN | CHECKPOINT")]
     model: PathBuf,
     /// Pictures to draw; of each class, where the model knows classes
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", help_heading = "Pictures", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
     /// Draw this class; may be given several times. All classes without it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Pictures")]
     class: Vec<String>,
-    /// Other numbers draw other pictures
+    /// Other numbers make other pictures or texts
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
     /// The new folder for the pictures: one PNG file each, in a sub-folder for each class, and all of them in sheet.png;
     /// by default `generated` in the run's folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    texts: write::TextArguments,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print one JSON document
@@ -42,9 +44,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
     let found = model::find(&arguments.model)?;
     let config = &found.config;
+    if config.model.architecture.model().language().is_some() {
+        return write::run(
+            &arguments.texts,
+            &found,
+            arguments.device.device.as_deref(),
+            arguments.seed,
+            arguments.json,
+        );
+    }
     let known = pictures::drawable_classes(config).ok_or_else(|| {
         Error::usage(format!(
-            "{}: the model, {}, draws no pictures; a vae or a ddpm does, such as the presets vae-digits and ddpm-digits",
+            "{}: the model, {}, draws no pictures and writes no texts; such as the presets char-gpt, vae-digits and ddpm-digits do",
             arguments.model.display(),
             config.model.architecture.model().describe()
         ))

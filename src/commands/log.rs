@@ -1,6 +1,7 @@
 //! What is kept of a run while it goes on: metrics, checkpoints, progress, and the wish to stop.
 
 use super::progress::Progress;
+use super::write::Writer;
 use crate::error::Error;
 use crate::run_folder::{Metrics, RunFolder};
 use nn_train::{EvalReport, Evaluation, Observer, StepReport, Trainer};
@@ -28,6 +29,10 @@ pub(super) struct Log {
     pub(super) last: Option<(u32, Evaluation)>,
     /// Samples a second at the last step.
     pub(super) speed: f64,
+    /// Of the text that is evaluated, if it is one.
+    pub(super) bytes_per_token: Option<f64>,
+    /// Shows how a model of texts goes on.
+    pub(super) writer: Option<Writer>,
     /// What went wrong in here: the trainer can only be told to stop.
     pub(super) failure: Option<Error>,
 }
@@ -52,13 +57,15 @@ impl Log {
         let accuracy = evaluation.accuracy.map(|accuracy| accuracy as f32);
         self.evaluations.push((step.into(), evaluation.loss as f32, accuracy));
         let mut line = json!({"step": step});
-        evaluation_fields(&mut line, evaluation);
+        evaluation_fields(&mut line, evaluation, self.bytes_per_token);
         self.metrics.write(&line)?;
         let measures = match (evaluation.accuracy, evaluation.mean_absolute_error) {
             (Some(accuracy), _) => format!("  accuracy {accuracy:.4}"),
             (None, Some(error)) => format!("  mean absolute error {error:.4}"),
             (None, None) => String::new(),
         };
+        let bits = self.bytes_per_token.map(|bytes| bits_per_byte(evaluation, bytes));
+        let measures = bits.map_or(String::new(), |bits| format!("  bits per byte {bits:.4}")) + &measures;
         self.last = Some((step, evaluation.clone()));
         self.progress.line(&format!("step {step}/{}  eval loss {:.4}{measures}", self.total, evaluation.loss));
         Ok(())
@@ -104,9 +111,17 @@ pub(super) fn number(value: f32) -> Value {
     json!(value.to_string().parse::<f64>().ok())
 }
 
-/// The fields of an evaluation in `metrics.jsonl`.
-pub(super) fn evaluation_fields(line: &mut Value, evaluation: &Evaluation) {
+/// How many bits a byte of the text takes, by the loss in nats a token.
+pub(super) fn bits_per_byte(evaluation: &Evaluation, bytes_per_token: f64) -> f64 {
+    evaluation.loss / std::f64::consts::LN_2 / bytes_per_token
+}
+
+/// The fields of an evaluation in `metrics.jsonl`; of texts with the bytes a token stands for.
+pub(super) fn evaluation_fields(line: &mut Value, evaluation: &Evaluation, bytes_per_token: Option<f64>) {
     line["eval_loss"] = json!(evaluation.loss);
+    if let Some(bytes) = bytes_per_token {
+        line["eval_bits_per_byte"] = json!(bits_per_byte(evaluation, bytes));
+    }
     if let Some(accuracy) = evaluation.accuracy {
         line["eval_accuracy"] = json!(accuracy);
     }
@@ -127,6 +142,14 @@ impl Observer for Log {
     fn on_evaluation(&mut self, report: &EvalReport) -> ControlFlow<()> {
         let done = self.evaluated(report.step, &report.evaluation);
         self.go_on(done)
+    }
+
+    fn after_evaluation(&mut self, trainer: &mut Trainer, step: u32) -> Result<ControlFlow<()>, nn_train::Error> {
+        if let Some(writer) = &mut self.writer {
+            let sample = writer.sample(trainer, step)?;
+            self.progress.line(&sample);
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn after_step(&mut self, trainer: &Trainer, step: u32) -> Result<ControlFlow<()>, nn_train::Error> {

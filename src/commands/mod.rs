@@ -1,18 +1,23 @@
 //! The command line: its grammar, and one file per sub-command.
 
+mod adapters;
 mod devices;
 mod doctor;
 mod evaluate;
 mod explain;
 mod generate;
 mod log;
+mod merge;
+mod mistakes;
 mod model;
 mod origin;
 mod pictures;
 mod predict;
 mod progress;
+mod tokenizer;
 mod tour;
 mod train;
+mod write;
 
 use crate::error::Error;
 use clap::{Args, Parser, Subcommand};
@@ -37,8 +42,12 @@ enum Command {
     Eval(evaluate::Arguments),
     /// Print the class or value that a trained model gives an input
     Predict(predict::Arguments),
-    /// Draw pictures by a trained model
+    /// Go on with a text, or draw pictures, by a trained model
     Generate(generate::Arguments),
+    /// Make a tokeniser of texts
+    Tokenizer(tokenizer::Arguments),
+    /// Add low-rank adapters to the weights that they are for
+    Merge(merge::Arguments),
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
@@ -68,6 +77,8 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments),
+        Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),

@@ -49,6 +49,8 @@ impl Found {
         }
         let mut trainer = self.config.trainer(open_device(&name)?)?;
         trainer.load(&self.weights)?;
+        // The final weights of a run have its adapters in them, those of its checkpoints have them apart.
+        trainer.merge()?;
         Ok(trainer)
     }
 }

@@ -109,9 +109,7 @@ impl Replay {
             }
         }
         let mut trainer = self.config.trainer(self.device.clone())?;
-        if let Some(weights) = &self.config.model.weights {
-            trainer.load(weights)?;
-        }
+        self.config.load_beginning(&mut trainer)?;
         Ok(trainer)
     }
 }

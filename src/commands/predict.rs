@@ -3,6 +3,7 @@
 use super::{DeviceArgument, model, print, print_json};
 use crate::config::{self, Config};
 use crate::error::Error;
+use nn_core::DType;
 use nn_data::npy::{NpyArray, NpyData};
 use nn_data::text_table::bag_of_words;
 use nn_train::Loss;
@@ -17,7 +18,7 @@ pub(super) struct Arguments {
     /// A run's folder, or a .safetensors file with config.toml beside or above it
     #[arg(value_name = "RUN | CHECKPOINT")]
     model: PathBuf,
-    /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), or a text
+    /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), or texts
     #[arg(required = true, allow_negative_numbers = true)]
     input: Vec<String>,
     #[command(flatten)]
@@ -34,7 +35,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let config = &found.config;
     let inputs = inputs(config, &arguments.input)?;
     let mut trainer = found.load(arguments.device.device.as_deref())?;
-    let output = trainer.predict(&inputs)?;
+    let output = match &inputs {
+        Inputs::Numbers(numbers) => trainer.predict(numbers),
+        Inputs::Tokens(tokens) => trainer.predict(tokens),
+    }?;
     let values = output.as_f32().map_err(nn_train::Error::from)?;
     let width: usize = output.shape().iter().skip(1).product();
     let loss = config.loss()?;
@@ -47,7 +51,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// The rows that the arguments give, one after the other.
-fn inputs(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
+fn inputs(config: &Config, arguments: &[String]) -> Result<Inputs, Error> {
+    if config.model.architecture.model().input_dtype() == DType::U32 {
+        return tokens(config, arguments).map(Inputs::Tokens);
+    }
+    numbers(config, arguments).map(Inputs::Numbers)
+}
+
+/// A `.npy` file of token ids, or texts.
+fn tokens(config: &Config, arguments: &[String]) -> Result<Vec<u32>, Error> {
+    let width: usize = config.sample_shape().iter().product();
+    if let [path] = arguments
+        && Path::new(path).extension().is_some_and(|extension| extension == "npy")
+    {
+        return Ok(nn_data::arrays::read_token_rows(
+            Path::new(path),
+            width,
+            config.model.architecture.model().vocabulary(),
+        )?);
+    }
+    let tokenizer = super::write::tokenizer(config)?;
+    arguments.iter().try_fold(Vec::new(), |mut rows, text| {
+        let (mut row, cut) = config::text_row(&tokenizer, text, width)?;
+        if cut {
+            eprintln!("the text is longer than {width} tokens: the rest was left out");
+        }
+        rows.append(&mut row);
+        Ok(rows)
+    })
+}
+
+/// The numbers of the rows that the arguments give.
+fn numbers(config: &Config, arguments: &[String]) -> Result<Vec<f32>, Error> {
     let width: usize = config.sample_shape().iter().product();
     if let [path] = arguments
         && Path::new(path).extension().is_some_and(|extension| extension == "npy")
@@ -109,6 +144,12 @@ fn read_rows(path: &Path, width: usize) -> Result<Vec<f32>, Error> {
         ))),
         None => Ok(numbers),
     }
+}
+
+/// Rows, one after the other.
+enum Inputs {
+    Numbers(Vec<f32>),
+    Tokens(Vec<u32>),
 }
 
 /// What the model makes of one row.
@@ -173,7 +214,8 @@ impl Prediction {
     }
 }
 
-fn softmax(logits: &[f32]) -> Vec<f64> {
+/// Probabilities.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit.into()));
     let powers: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();

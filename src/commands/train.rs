@@ -1,13 +1,15 @@
 //! `wgrad train`: from a preset or a config file to a run's folder.
 
-use super::log::{Log, STOP, evaluation_fields, number};
+use super::log::{Log, STOP, bits_per_byte, evaluation_fields, number};
 use super::progress::Progress;
-use super::{DeviceArgument, device_name, open_device, pictures, print, with_commas};
+use super::write::Writer;
+use super::{DeviceArgument, adapters, device_name, mistakes, open_device, pictures, print, with_commas};
 use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
 use crate::error::Error;
 use crate::report::{self, RunReport};
 use crate::run_folder::{Place, RunFolder};
 use nn_core::{Check, Session};
+use nn_data::text_metrics::macro_f1;
 use nn_train::{Evaluation, Trainer, train::read_tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -69,12 +71,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let device = open_device(&device_name)?;
     let data = config.complete(&at)?;
     config.train.device = Some(device_name.0);
+    data.text.iter().flat_map(|text| &text.notes).for_each(|note| eprintln!("{note}"));
     let check =
         arguments.check.as_ref().map(|name| if name.is_empty() { Check::Every } else { Check::From(name.clone()) });
     let mut trainer = config.trainer(device)?.check(check);
-    if let Some(weights) = &config.model.weights {
-        trainer.load(weights)?;
-    }
+    config.load_beginning(&mut trainer)?;
     let resumed = match &place {
         Place::Resumed(path) => Some(go_on(&mut trainer, path)?),
         _ => None,
@@ -83,6 +84,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 
     // Config, data and weights are good, and the model fits the device: from here on there is a folder.
     let folder = place.make()?;
+    if let Some(text) = &data.text {
+        text.tokenizer.save(&folder.tokenizer())?;
+        // Beside the config, wherever the folder goes.
+        config.data.tokenizer = Some("tokenizer.json".into());
+    }
     let toml = config.to_toml()?;
     folder.write_config(&toml)?;
     let mut log = begin_log(&folder, &config, &data, trainer.step())?;
@@ -242,6 +248,8 @@ fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) 
         evaluations: Vec::new(),
         last: None,
         speed: 0.0,
+        bytes_per_token: data.text.as_ref().and_then(|text| text.bytes_per_token),
+        writer: Writer::new(config, data),
         failure: None,
     };
     log.take_up(&lines);
@@ -307,7 +315,15 @@ fn finish(
         log.evaluated(trainer.step(), &evaluation)?;
     }
     let folder = log.folder.clone();
+    // Merging begins a new session, which knows nothing of the checks.
+    let checked = checked(trainer);
+    let adapters = adapters::finish(config, trainer, &folder)?;
     trainer.save(folder.model())?;
+    let labels = config.data.classes.as_deref().unwrap_or_default();
+    if let Some(document) = config.model.architecture.model().hugging_face(labels) {
+        let path = folder.hugging_face();
+        std::fs::write(&path, format!("{document:#}\n")).map_err(|error| Error::write(&path, &error))?;
+    }
     let device = trainer.device_name().unwrap_or_default();
     let parameters = trainer.declarations().parameter_count();
     let seconds = start.elapsed().as_secs_f64();
@@ -315,14 +331,20 @@ fn finish(
     let mut last = json!({"final": true, "steps": trainer.step(), "device": device});
     last["seconds"] = json!((seconds * 1000.0).round() / 1000.0);
     last["parameters"] = json!(parameters);
+    if let Some(adapters) = &adapters {
+        last["trained_parameters"] = json!(adapters.parameters);
+    }
     last["loss"] = log.steps.last().map_or(json!(null), |(_, loss)| number(*loss));
-    evaluation_fields(&mut last, &evaluation);
+    evaluation_fields(&mut last, &evaluation, log.bytes_per_token);
     last["eval_rows"] = json!(evaluation.rows);
     last["samples_per_s"] = json!(log.speed.round());
     log.metrics.write(&last)?;
 
     let model = config.model.architecture.model().describe();
-    let measures = measures(&evaluation);
+    let mut measures = measures(&evaluation);
+    measures.extend(
+        log.bytes_per_token.map(|bytes| ("Bits per byte".into(), format!("{:.4}", bits_per_byte(&evaluation, bytes)))),
+    );
     let summary = [
         ("Model", format!("{model}, {} parameters", with_commas(parameters as u64))),
         ("Training data", format!("{}, {} rows", data.training.name, with_commas(data.training.rows() as u64))),
@@ -331,9 +353,11 @@ fn finish(
         ("Evaluated on", format!("{}, {} rows", data.tested_name(), with_commas(evaluation.rows as u64))),
     ];
     let summary = summary.into_iter().map(|(name, value)| (name.to_string(), value));
+    let summary = summary.chain(adapters.map(|adapters| ("Adapters".into(), adapters.description)));
     // The names that the report itself would add, without how many rows were right.
     let last = measures.iter().map(|(name, value)| (format!("Last evaluation {}", name.to_lowercase()), value.clone()));
     let summary = summary.chain(last).collect();
+    let mistakes = mistakes::most_confident(config, data, trainer)?;
     let report = RunReport {
         title: format!("{}: {model}", config.output.name),
         config_toml: toml,
@@ -341,6 +365,7 @@ fn finish(
         steps: std::mem::take(&mut log.steps),
         evaluations: std::mem::take(&mut log.evaluations),
         confusion: confusion(config, &evaluation),
+        mistakes: mistakes.clone(),
         sheets: pictures::sheets(config, data, trainer)?,
         summary,
     };
@@ -349,7 +374,7 @@ fn finish(
     let measures: Vec<String> =
         measures.iter().map(|(name, value)| format!("{} {value}", name.to_lowercase())).collect();
     print(&format!(
-        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\n{}run: {}\nreport: {}\n",
+        "{}: {model}, {} parameters, {} steps on {device} in {:.1} s\n{} ({} rows): {}\n{}{}run: {}\nreport: {}\n",
         config.output.name,
         with_commas(parameters as u64),
         with_commas(trainer.step().into()),
@@ -357,10 +382,17 @@ fn finish(
         data.tested_name(),
         with_commas(evaluation.rows as u64),
         measures.join(", "),
-        checked(trainer),
+        told(&mistakes),
+        checked,
         folder.path().display(),
         folder.report().display()
     ))
+}
+
+/// The most confident mistakes, a line each; nothing where there are none.
+fn told(mistakes: &[(String, String)]) -> String {
+    let lines: String = mistakes.iter().map(|(what, text)| format!("  {what}: {text}\n")).collect();
+    if lines.is_empty() { lines } else { format!("most confident mistakes:\n{lines}") }
 }
 
 /// What `--check` compared, as a line; nothing without it.
@@ -384,15 +416,13 @@ fn checked(trainer: &Trainer) -> String {
 pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
     let mut measures = vec![("Loss".to_string(), format!("{:.4}", evaluation.loss))];
     if let Some(accuracy) = evaluation.accuracy {
-        let measured = match evaluation.mean_iou {
-            // Of places, not rows.
-            Some(_) => format!("{accuracy:.4} of the places"),
-            None => {
-                let right = (accuracy * evaluation.rows as f64).round() as u64;
-                format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.rows as u64))
-            }
-        };
-        measures.push(("Accuracy".into(), measured));
+        let right = (accuracy * evaluation.targets as f64).round() as u64;
+        let counted =
+            format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.targets as u64));
+        measures.push(("Accuracy".into(), counted));
+    }
+    if let (Some(counts), None) = (&evaluation.confusion, evaluation.mean_iou) {
+        measures.push(("Macro F1".into(), format!("{:.4}", macro_f1(counts))));
     }
     if let Some(overlap) = evaluation.mean_iou {
         measures.push(("Mean IoU".into(), format!("{overlap:.4}")));

@@ -2,7 +2,10 @@
 
 use super::settings::unknown;
 use nn_core::Value;
-use nn_models::{Autoencoder, Cnn, Ddpm, GoogLeNet, MobileNetV2, Model, ResNet, Unet, Vae, Vgg};
+use nn_models::{
+    Autoencoder, Bert, Cnn, Ddpm, DistilBert, GoogLeNet, Gpt2, Llama, MobileNetV2, Model, ResNet, Seq2Seq, Unet, Vae,
+    Vgg,
+};
 use nn_train::Scope;
 use nn_train::nn::{
     Dropout, Elu, Gelu, GeluTanh, Init, Layer, LeakyRelu, Linear, Relu, Sequential, Sigmoid, Silu, Softplus, Tanh,
@@ -19,6 +22,7 @@ macro_rules! architectures {
         /// `[model]`: the kind, and the settings of that kind.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", content = "config", rename_all = "snake_case")]
+        #[expect(clippy::large_enum_variant, reason = "a run has one or two of them")]
         pub(crate) enum Architecture {
             $($kind($model),)*
         }
@@ -59,6 +63,11 @@ architectures! {
     Autoencoder(Autoencoder),
     Vae(Vae),
     Ddpm(Ddpm),
+    Gpt2(Gpt2),
+    Llama(Llama),
+    Bert(Bert),
+    Distilbert(DistilBert),
+    Seq2seq(Seq2Seq),
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.
@@ -110,7 +119,9 @@ impl Model for Mlp {
             if *last == 0 {
                 *last = match targets {
                     TargetKind::Classes { count } | TargetKind::Probabilities { count } => count,
-                    TargetKind::ClassMaps { count, size } => count * size,
+                    TargetKind::ClassMaps { count, size } | TargetKind::Sequences { count, length: size } => {
+                        count * size
+                    }
                     TargetKind::Values { width } => width,
                 };
             }

@@ -42,7 +42,7 @@ impl Config {
         if let Some(loss) = &self.loss {
             loss.build()?;
         }
-        Ok(())
+        self.check_lora()
     }
 
     /// The number of the model's outputs, if the config says it.
@@ -57,6 +57,7 @@ impl Config {
     pub(crate) fn complete(&mut self, at: &str) -> Result<LoadedData, Error> {
         let outputs = self.outputs();
         let data = load_split(&mut self.data, outputs, self.model.architecture.model())?;
+        self.fill_lora()?;
         self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
         self.optimizer.fill().map_err(Error::Usage)?;
         let train = &mut self.train;
@@ -82,6 +83,9 @@ impl Config {
     fn fit_model(&mut self, data: &Dataset) -> Result<(), String> {
         let kind = data.targets().kind();
         let model = self.model.architecture.model_mut();
+        if let Some(tokens) = data.vocabulary() {
+            model.fit_vocabulary(tokens)?;
+        }
         model.fit(&data.sample_shape, kind)?;
         let (outputs, own) = (model.outputs(), model.has_own_loss());
         self.data.sample_shape = Some(data.sample_shape.clone());
@@ -160,7 +164,7 @@ impl Config {
             Ok(trainer)
         };
         let trainer = build().map_err(Error::Usage)?.loss(self.loss()?);
-        Ok(trainer.seed(self.train.seed).batch_size(self.batch_size()))
+        Ok(self.adapt(trainer.seed(self.train.seed).batch_size(self.batch_size())))
     }
 
     /// The class's name, or its number where it has none.

@@ -1,9 +1,11 @@
 //! From configurations to data sets.
 
+use super::language::{self, Text};
 use super::pictures::{self, Parts};
+use super::texts;
 use super::{Config, Data, DataKind};
 use crate::error::Error;
-use nn_data::arrays::read_arrays;
+use nn_data::arrays::{read_arrays, read_token_arrays};
 use nn_data::csv_table::read_csv;
 use nn_data::text_table::TextTable;
 use nn_data::topics::{TopicsOptions, topics};
@@ -26,6 +28,8 @@ pub(crate) struct LoadedData {
     pub(crate) test: Option<Dataset>,
     /// Channels, height and width, where a sample is a picture.
     pub(crate) picture: Option<[usize; 3]>,
+    /// How texts became tokens, where they did.
+    pub(crate) text: Option<Text>,
 }
 
 impl LoadedData {
@@ -55,7 +59,7 @@ impl LoadedData {
 /// # Errors
 /// What is wrong with the files, with path and place; settings that contradict the data.
 pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<LoadedData, Error> {
-    let Parts { all, validation, test } = load(data, outputs, model)?;
+    let Parts { all, validation, test, text } = load(data, outputs, model)?;
     let whole = validation.is_none() && test.is_none();
     let default = if whole { data.kind.default_validation(all.rows()) } else { 0.0 };
     let fraction = data.validation.unwrap_or(default);
@@ -84,7 +88,7 @@ pub(crate) fn load_split(data: &mut Data, outputs: Option<usize>, model: &dyn Mo
         data.classes = Some(names.to_vec());
     }
     let picture = <[usize; 3]>::try_from(training.sample_shape.clone()).ok();
-    let mut loaded = LoadedData { training, held_out, test, picture };
+    let mut loaded = LoadedData { training, held_out, test, picture, text };
     pictures::prepare(data, &mut loaded, model)?;
     let LoadedData { training, held_out, test, .. } = &mut loaded;
     for set in [Some(training), held_out.as_mut(), test.as_mut()].into_iter().flatten() {
@@ -135,11 +139,13 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
         }
     }
     let model = config.model.architecture.model();
+    // What is given is evaluated whole.
+    data.validation = Some(0.0);
     let Parts { all, test, .. } = load(&mut data, config.outputs(), model)?;
     let set = test.unwrap_or(all);
     let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
     // Scale and noise are those that the run wrote down.
-    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture };
+    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, text: None };
     pictures::prepare(&mut data, &mut loaded, model)?;
     let mut set = loaded.held_out.unwrap_or(loaded.training);
     fit(&mut set, model)?;
@@ -153,7 +159,16 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
     let missing =
         |key: &str| Error::usage(format!("data.{key} is missing; data of kind {:?} needs it", data.kind.name()));
     let needed = |key: &str, path: &Option<PathBuf>| path.clone().ok_or_else(|| missing(key));
+    let vocabulary = model.vocabulary();
     let set = match data.kind {
+        DataKind::Tokens => return language::tokens(data, &needed("path", &data.path)?, vocabulary),
+        DataKind::Text => return language::text(data),
+        DataKind::LabelledText => return texts::labelled(data),
+        DataKind::Arrays if takes_tokens(model) => {
+            let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
+            let set = read_token_arrays(&inputs, &targets, vocabulary)?;
+            name_numbered(set, data.classes.as_deref(), outputs, &targets)?
+        }
         DataKind::Arrays => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             name_numbered(read_arrays(&inputs, &targets)?, data.classes.as_deref(), outputs, &targets)?
@@ -185,6 +200,11 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
         kind => return Err(Error::run(format!("internal: nothing reads data of kind {:?}", kind.name()))),
     };
     Ok(Parts::one(set))
+}
+
+/// Whether the model's samples are token ids.
+fn takes_tokens(model: &dyn Model) -> bool {
+    model.input_dtype() == nn_core::DType::U32
 }
 
 /// Names classes that are only numbers in the file: as the config says, else as many as the model has outputs.

@@ -50,6 +50,12 @@ kinds! {
     Shapes "shapes": &["samples", "size", "noise", "augment"], ROWS, SPLIT, SCALE;
     /// Drawn shapes to be found in a picture.
     ShapeMaps "shape-maps": &["samples", "size", "channels", "augment"], ROWS, SPLIT, SCALE;
+    /// Token ids in a `.npy` file, of which a model is to say the next ones.
+    Tokens "tokens": &["path", "context", "stride"], ROWS, SPLIT;
+    /// A text, of which a model is to say how it goes on.
+    Text "text": &["path", "tokenizer", "context", "stride"], ROWS, SPLIT;
+    /// Texts with labels, as tokens.
+    LabelledText "labelled-text": &["path", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.
@@ -71,7 +77,14 @@ impl DataKind {
                 }
             }
             DataKind::Digits | DataKind::Topics | DataKind::Shapes | DataKind::ShapeMaps | DataKind::Images => 0.2,
-            DataKind::Arrays | DataKind::Mnist | DataKind::FashionMnist | DataKind::Cifar10 | DataKind::Xor => 0.0,
+            DataKind::Arrays
+            | DataKind::Tokens
+            | DataKind::Text
+            | DataKind::LabelledText
+            | DataKind::Mnist
+            | DataKind::FashionMnist
+            | DataKind::Cifar10
+            | DataKind::Xor => 0.0,
         }
     }
 

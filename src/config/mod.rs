@@ -5,18 +5,23 @@ mod complete;
 mod data;
 mod keys;
 mod kinds;
+mod language;
+mod lora;
 mod parse;
 mod pictures;
 mod presets;
 mod settings;
+mod texts;
 
 pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
 pub(crate) use kinds::DataKind;
+pub(crate) use lora::Lora;
 pub(crate) use parse::read;
 pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
+pub(crate) use texts::text_row;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -28,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) data: Data,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<Loss>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<Lora>,
     #[serde(default)]
     pub(crate) optimizer: Optimizer,
     #[serde(default)]
@@ -46,6 +53,9 @@ pub(crate) struct Model {
     /// Tensors to begin with; random by the seed if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<PathBuf>,
+    /// Low-rank adapters to begin with, in PEFT's format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) adapter: Option<PathBuf>,
     #[serde(flatten)]
     pub(crate) architecture: Architecture,
 }
@@ -55,7 +65,7 @@ pub(crate) struct Model {
 #[serde(default)]
 pub(crate) struct Data {
     pub(crate) kind: DataKind,
-    /// `csv`, `text-table`: the file.
+    /// `csv`, `text-table`, `tokens`, `text`: the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
     /// `arrays`: the `.npy` file of inputs.
@@ -76,6 +86,21 @@ pub(crate) struct Data {
     pub(crate) topics: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<usize>,
+    /// `text`, `labelled-text`: a `tokenizer.json`; of `text` also `char`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// `tokens`, `text`, `labelled-text`: tokens a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<usize>,
+    /// `labelled-text`: tokens of a tokeniser that is made of the training texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vocabulary: Option<usize>,
+    /// `labelled-text`: what becomes of texts longer than the context, `split` or `refuse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) long: Option<String>,
+    /// `tokens`, `text`: from the beginning of a row of training to that of the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stride: Option<usize>,
     /// Rows of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch_size: Option<usize>,

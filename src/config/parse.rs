@@ -22,12 +22,14 @@ pub(crate) fn read(path: &Path) -> Result<Config, Error> {
     let mut config: Config = table.try_into().map_err(|error: toml::de::Error| fault(one_line(&error.to_string())))?;
     let paths = [
         &mut config.model.weights,
+        &mut config.model.adapter,
         &mut config.data.path,
         &mut config.data.inputs,
         &mut config.data.targets,
         &mut config.output.dir,
     ];
-    for path in paths.into_iter().flatten() {
+    let tokenizer = config.data.tokenizer.as_mut().filter(|path| path.as_os_str() != "char");
+    for path in paths.into_iter().flatten().chain(tokenizer) {
         *path = folder.join(&*path);
     }
     if config.output.name.is_empty() {
@@ -40,6 +42,18 @@ pub(crate) fn read(path: &Path) -> Result<Config, Error> {
 /// A message of several lines as one.
 fn one_line(message: &str) -> String {
     message.trim().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Leaves out what is `null`: not said, and not to be said in TOML.
+fn drop_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        serde_json::Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// Replaces `model.config = "file.json"` by the file's content, and puts an empty table where there is none.
@@ -59,7 +73,8 @@ fn inline_model_config(table: &mut Table, folder: &Path) -> Result<(), String> {
         format!("model.config: {}: {error}; give a JSON file with the model's settings, or a table", path.display())
     };
     let text = std::fs::read_to_string(&path).map_err(|error| fault(&error))?;
-    let content: serde_json::Value = serde_json::from_str(&text).map_err(|error| fault(&error))?;
+    let mut content: serde_json::Value = serde_json::from_str(&text).map_err(|error| fault(&error))?;
+    drop_nulls(&mut content);
     let content = Value::try_from(content).map_err(|error| fault(&error))?;
     model.insert("config".into(), content);
     Ok(())

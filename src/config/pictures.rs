@@ -1,5 +1,6 @@
 //! Pictures as data: reading them, scaling, noise, and random changes.
 
+use super::language::Text;
 use super::{Augment, Config, Data, DataKind, LoadedData, Size};
 use crate::error::Error;
 use nn_data::digits::digits;
@@ -17,11 +18,12 @@ pub(super) struct Parts {
     pub(super) all: Dataset,
     pub(super) validation: Option<Dataset>,
     pub(super) test: Option<Dataset>,
+    pub(super) text: Option<Text>,
 }
 
 impl Parts {
     pub(super) fn one(all: Dataset) -> Parts {
-        Parts { all, validation: None, test: None }
+        Parts { all, validation: None, test: None, text: None }
     }
 }
 
@@ -57,7 +59,14 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
             };
             Parts::one(shape_maps(options, data.seed.unwrap_or(0))?)
         }
-        DataKind::Arrays | DataKind::Csv | DataKind::Xor | DataKind::Topics | DataKind::TextTable => return Ok(None),
+        DataKind::Arrays
+        | DataKind::Tokens
+        | DataKind::Text
+        | DataKind::LabelledText
+        | DataKind::Csv
+        | DataKind::Xor
+        | DataKind::Topics
+        | DataKind::TextTable => return Ok(None),
     };
     if model.restores_pictures() {
         for set in [Some(&mut parts.all), parts.validation.as_mut(), parts.test.as_mut()].into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! The presets: configurations that come with the program.
 
 use super::{Architecture, Augment, Config, Data, DataKind, Loss, Mlp, Model, Optimizer, Output, Train};
-use nn_models::{Autoencoder, Cnn, Ddpm, ResNet, Stem, Unet, Vae};
+use nn_models::{Autoencoder, Bert, Cnn, Ddpm, Gpt2, ResNet, Stem, Unet, Vae};
 
 /// Names of the presets and what they do.
 pub(crate) const PRESETS: &[(&str, &str)] = &[
@@ -14,6 +14,8 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("denoise", "digits cleaned of noise by an autoencoder"),
     ("vae-digits", "digits drawn by a variational autoencoder"),
     ("ddpm-digits", "digits of a chosen class drawn by denoising diffusion"),
+    ("char-gpt", "text that goes on as that it has read, letter by letter; also --data FILE"),
+    ("text-classify", "texts sorted by a small encoder; --data FILE or FOLDER of texts with labels"),
     ("text", "ten topics from word vectors by a perceptron, cross-entropy and Adam; also --data texts.csv"),
     ("text-mse", "the same, mean squared error and plain gradient descent"),
 ];
@@ -30,6 +32,8 @@ pub(crate) fn preset(name: &str) -> Option<Config> {
         "denoise" => denoise(),
         "vae-digits" => vae_digits(),
         "ddpm-digits" => ddpm_digits(),
+        "char-gpt" => char_gpt(),
+        "text-classify" => text_classify(),
         "text" => text("cross_entropy", adam(2e-3), 15),
         "text-mse" => text("mse_one_hot", Optimizer { kind: "sgd".into(), lr: Some(1.0), ..Optimizer::default() }, 40),
         _ => return None,
@@ -49,9 +53,10 @@ fn mlp(sizes: &[usize], activation: &str) -> Mlp {
 /// The parts that differ, the others at their defaults.
 fn with(architecture: Architecture, data: Data, loss: &str, optimizer: Optimizer, train: Train) -> Config {
     Config {
-        model: Model { weights: None, architecture },
+        model: Model { weights: None, adapter: None, architecture },
         data,
         loss: Some(Loss { kind: loss.into(), delta: None }),
+        lora: None,
         optimizer,
         train,
         schedule: Default::default(),
@@ -94,6 +99,68 @@ fn text(loss: &str, optimizer: Optimizer, epochs: u32) -> Config {
 fn pictures(kind: DataKind, batch_size: usize) -> Data {
     let (batch_size, validation, seed) = (Some(batch_size), Some(0.2), Some(0));
     Data { kind, batch_size, validation, seed, ..Data::default() }
+}
+
+/// nanoGPT's configuration for a CPU, with biases, which `transformers` wants.
+fn char_gpt() -> Config {
+    let data = Data { kind: DataKind::Text, batch_size: Some(12), context: Some(64), ..Data::default() };
+    let model = Gpt2 {
+        vocab_size: 0,
+        n_positions: 64,
+        n_embd: 128,
+        n_layer: 4,
+        n_head: 4,
+        resid_pdrop: 0.0,
+        embd_pdrop: 0.0,
+        attn_pdrop: 0.0,
+        ..Gpt2::default()
+    };
+    let optimizer = Optimizer {
+        kind: "adamw".into(),
+        lr: Some(1e-3),
+        betas: Some([0.9, 0.99]),
+        weight_decay: Some(0.1),
+        decay: "matrices".into(),
+        ..Optimizer::default()
+    };
+    let train = Train {
+        steps: Some(2000),
+        clip_norm: Some(1.0),
+        eval_every: Some(250),
+        eval_batches: Some(50),
+        ..Train::default()
+    };
+    let mut config = with(Architecture::Gpt2(model), data, "cross_entropy", optimizer, train);
+    config.schedule = super::Schedule { kind: "cosine".into(), warmup: 100, min_lr: 1e-4 };
+    config
+}
+
+/// An encoder of one layer: few texts teach a larger one nothing more.
+fn text_classify() -> Config {
+    let data = Data { kind: DataKind::LabelledText, batch_size: Some(32), context: Some(64), ..Data::default() };
+    let model = Bert {
+        vocab_size: 0,
+        hidden_size: 64,
+        num_hidden_layers: 1,
+        num_attention_heads: 4,
+        intermediate_size: 256,
+        hidden_dropout_prob: 0.4,
+        attention_probs_dropout_prob: 0.1,
+        max_position_embeddings: 64,
+        type_vocab_size: 1,
+        ..Bert::default()
+    };
+    let optimizer = Optimizer {
+        kind: "adamw".into(),
+        lr: Some(1e-3),
+        weight_decay: Some(0.1),
+        decay: "matrices".into(),
+        ..Optimizer::default()
+    };
+    let train = Train { epochs: Some(10), clip_norm: Some(1.0), ..Train::default() };
+    let mut config = with(Architecture::Bert(model), data, "cross_entropy", optimizer, train);
+    config.schedule = super::Schedule { kind: "linear".into(), warmup: 100, min_lr: 0.0 };
+    config
 }
 
 fn cosine(config: Config) -> Config {

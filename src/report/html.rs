@@ -37,6 +37,9 @@ pub(super) fn page(report: &RunReport, plots: &[Plot]) -> String {
     if !summary.is_empty() {
         push(&mut page, format_args!("<h2>Summary</h2>\n{}", pairs(&summary)));
     }
+    if !report.mistakes.is_empty() {
+        push(&mut page, format_args!("<h2>Most confident mistakes</h2>\n{}", pairs(&report.mistakes)));
+    }
     for plot in plots {
         push(
             &mut page,

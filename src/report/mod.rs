@@ -25,6 +25,8 @@ pub(crate) struct RunReport {
     pub(crate) evaluations: Vec<(u64, f32, Option<f32>)>,
     /// Class names, and how often class `row` was predicted as class `column`, on the evaluation data.
     pub(crate) confusion: Option<(Vec<String>, Vec<Vec<u32>>)>,
+    /// The most confident mistakes: what was said, and of what text.
+    pub(crate) mistakes: Vec<(String, String)>,
     /// Sheets of pictures, in the order to be shown.
     pub(crate) sheets: Vec<Sheet>,
     /// (name, value) of what sums up the run, in the order to be shown.

@@ -165,6 +165,7 @@ fn whole_report() -> RunReport {
         steps: falling(800, 1.0),
         evaluations: evaluations(30, 100),
         confusion: Some((named(10, |class| class.to_string()), counts(10, 30))),
+        mistakes: Vec::new(),
         sheets: vec![Sheet {
             name: "examples",
             heading: "Examples".into(),

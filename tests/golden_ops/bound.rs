@@ -123,6 +123,36 @@ pub(crate) fn resampled(case: &Case, arithmetic: Arithmetic) -> Accuracy {
     if case.attributes["mode"] == "nearest" { Accuracy::EXACT } else { absolute(axes * arithmetic.pick(2.5, 4.5)) }
 }
 
+/// Of attention's result, or of gradients, for the largest magnitude x of the inputs. A score is at most r = scale·size·x²
+/// and what mask and slopes make of it; it errs by size + 1 roundings of that, and two more for each of these. A weight errs
+/// by e: that, 3 + 3·distance, and four a tile of 32 keys. The result is a mean of values: 2e, twice its sum's roundings
+/// and five. Gradients are sums over weights (that by a key or value, one for each query) of scale · (W − D) · k, where W and D
+/// are at most size·x·dy, and err by their own roundings and the result's.
+pub(crate) fn attention(case: &Case, arithmetic: Arithmetic, x: f64, gradient: Option<usize>) -> Accuracy {
+    let [query, key] = [0, 1].map(|place| case.inputs[place].shape().to_vec());
+    let (size, keys) = (query[3] as f64, key[1] as f64);
+    let rows = (query[1] * query[2] / key[2]) as f64;
+    let scale = case.attributes["scale"].as_f64().expect("a number");
+    let product = scale * size * x * x;
+    let is = |name: &str| case.attributes[name].as_bool() == Some(true);
+    let others = if is("mask") { x } else { 0.0 } + if is("slopes") { x * keys.max(rows) } else { 0.0 };
+    let score = product + others;
+    let tiles = (keys / 32.0).ceil();
+    let weight = (size + 1.0) * product + 4.0 * others + 2.0 * score + 3.0 * 2.0 * score + 3.0 + 4.0 * tiles;
+    let result = 2.0 * weight + 2.0 * (keys + tiles) + 5.0;
+    let of_weights = size * x;
+    let of_scores = scale * of_weights * (2.0 * (weight + result + 4.0 + keys.max(rows)) + 2.0 * size + 1.0);
+    absolute(
+        arithmetic.rounding()
+            * match gradient {
+                None => result,
+                Some(0) => of_scores,
+                Some(1) => rows * of_scores,
+                Some(_) => rows * (weight + result + rows + 1.0),
+            },
+    )
+}
+
 /// WGSL: pow is exp2(b · log2 a).
 fn gpu_pow(base: f64, exponent: f64) -> f64 {
     if base == 0.0 || exponent == 0.0 {
@@ -144,7 +174,8 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         // dy moved, chosen, halved or summed.
         "add" | "subtract" | "negate" | "minimum" | "maximum" | "clamp" | "abs" | "relu" | "contiguous" | "select"
         | "to_f32" | "reshape" | "permute" | "broadcast" | "slice" | "concat" | "pad" | "sum" | "gather_rows"
-        | "scatter_add_rows" | "max_pool" | "max_pool_gradient" => relative(0.0),
+        | "scatter_add_rows" | "cumulative_sum" | "gather" | "scatter_add" | "sort" | "max_pool"
+        | "max_pool_gradient" => relative(0.0),
         "matmul" | "convolution" | "convolution_input_gradient" | "convolution_weight_gradient" => absolute(rounding),
         // Terms are divided by a count, or their sum is.
         "average_pool" | "average_pool_gradient" => absolute(pick(0.5, 2.5)),

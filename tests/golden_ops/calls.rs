@@ -2,7 +2,9 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::{Convolution, CrossEntropyOptions, Extent, PoolOptions, Resample, RotaryPairing};
+use nn_core::ops::{
+    Attention, Convolution, CrossEntropyOptions, CumulativeSum, Extent, PoolOptions, Resample, RotaryPairing,
+};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::{Loss, cross_entropy_mean};
 use serde_json::Value as Json;
@@ -224,6 +226,7 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "to_i32" => x.to_i32(),
         "reshape" => x.reshape(list("to")),
         "permute" => x.permute(&list("order")),
+        "detach" => x.detach(),
         "broadcast" => x.broadcast_to(list("to")),
         "slice" => x.slice(&list("starts"), list("sizes")),
         "concat" => x.concat(&inputs[1..], axis()),
@@ -277,6 +280,19 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             let parameter = |place: usize| inputs.get(place).map(|value| value.reshape(list("seen")));
             grouped.normalise(&list("axes"), number("eps"), parameter(1), parameter(2)).reshape(shape)
         }
+        "attention" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            let mut more = inputs[3..].iter().copied();
+            let options = Attention {
+                scale: Some(number("scale")),
+                causal: is("causal"),
+                window: case.attributes["window"].as_u64().filter(|&window| window > 0).map(|window| window as usize),
+                mask: if is("mask") { more.next() } else { None },
+                slopes: if is("slopes") { more.next() } else { None },
+                ..Attention::default()
+            };
+            x.attention(inputs[1], inputs[2], &options)
+        }
         "rotary" => {
             let interleaved = case.attributes["interleaved"] == Json::Bool(true);
             let pairing = if interleaved { RotaryPairing::Interleaved } else { RotaryPairing::Half };
@@ -284,6 +300,20 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         }
         "layer_norm" | "rms_norm" => row_norm(case, x, &inputs[1..]),
         "resample" => resampled(case, x),
+        "gather" => x.gather(axis(), inputs[1]),
+        "scatter_add" => x.scatter_add(axis(), inputs[1], inputs[2]),
+        "sort" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            let [values, places] = match case.attributes["count"].as_u64() {
+                Some(count) => x.top_k(axis(), count as usize, is("largest")),
+                None => x.sort(axis(), is("descending")),
+            };
+            if case.attributes["which"] == "values" { values } else { places }
+        }
+        "cumulative_sum" => {
+            let is = |name: &str| case.attributes[name] == Json::Bool(true);
+            x.cumulative_sum_by(axis(), CumulativeSum { exclusive: is("exclusive"), reverse: is("reverse") })
+        }
         "scatter_add_rows" => {
             let vocabulary = case.attributes["vocabulary"].as_u64().expect("a number of rows") as usize;
             x.scatter_add_rows(inputs[1], vocabulary)

@@ -20,6 +20,10 @@ const FAMILIES: &[&str] = &[
     "convolution",
     "pool",
     "resample",
+    "cumulative_sum",
+    "along",
+    "sort",
+    "attention",
     "row_norm",
     "rotary",
 ];

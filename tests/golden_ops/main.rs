@@ -7,7 +7,8 @@ mod common;
 mod file;
 
 use bound::{
-    arguments, by_pytorch, forward, gradient, loss, node_of, normalised, or, resampled, single_constants, with_terms,
+    arguments, attention, by_pytorch, forward, gradient, loss, node_of, normalised, or, resampled, single_constants,
+    with_terms,
 };
 use file::{Case, cases};
 use nn_core::graph::{Accuracy, Arithmetic, Graph, OpKind};
@@ -24,6 +25,8 @@ const INDIRECT: &[(&str, &str)] = &[
     ("normalised_sums", "the gradients of normalised are made of it; it has no call of its own"),
     ("max_pool_gather", "the cases of max_pool_gradient have it as their gradient"),
     ("resample_gradient", "the gradients of resample are made of it; it has no call of its own"),
+    ("sort_gradient", "the gradients of sort are made of it; it has no call of its own"),
+    ("attention_gradient", "the gradients of attention are made of it; it has no call of its own"),
 ];
 
 #[test]
@@ -40,6 +43,8 @@ fn every_operator_has_a_case() {
         ("normalised_sums", "normalised"),
         ("max_pool_gather", "max_pool_gradient"),
         ("resample_gradient", "resample"),
+        ("sort_gradient", "sort"),
+        ("attention_gradient", "attention"),
     ];
     for (op, of) in indirect {
         let case = cases().into_iter().find(|case| case.op == of).expect("a case of it");
@@ -162,11 +167,20 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
     let elements = elementwise.then(|| operands(case));
     let of_gradients =
         elements.as_ref().unwrap_or(&vec![largest.clone()]).iter().fold(Accuracy::default(), |worst, operands| {
-            if case.gradients.is_empty() { worst } else { or(worst, gradient(&case.op, arithmetic, operands)) }
+            if case.gradients.is_empty() || case.op == "attention" {
+                worst
+            } else {
+                or(worst, gradient(&case.op, arithmetic, operands))
+            }
         });
     let of_result = |index: usize| match (node, &elements) {
         // The view is exact; what it shows is a formula.
         _ if case.op == "normalised" => normalised(arithmetic, largest[0], case.references[0].terms),
+        _ if case.op == "attention" => attention(case, arithmetic, largest[0], None),
+        // The sums are added to what was there.
+        (Some(node), None) if case.op == "scatter_add" => {
+            forward(graph, node, arithmetic, &largest) + Accuracy::rounded(arithmetic)
+        }
         // One node an axis.
         _ if case.op == "resample" => resampled(case, arithmetic),
         (Some(node), Some(elements)) => {
@@ -185,6 +199,9 @@ fn compare(case: &Case, graph: &Graph, by: By, found: &[Vec<f64>], report: &mut 
         for (index, (&expected, &found)) in reference.double.iter().zip(found).enumerate() {
             let operands = elements.as_ref().map_or(&largest, |all| all.get(index).unwrap_or(&largest));
             let accuracy = match by {
+                _ if which > 0 && case.op == "attention" => {
+                    attention(case, arithmetic, largest[0], Some(case.gradients[which - 1]))
+                }
                 _ if which > 0 => with_terms(of_gradients, reference),
                 By::Us(_) => of_result(index),
                 By::PyTorch => of_result(index) + by_pytorch(case, elementwise, reference, operands),

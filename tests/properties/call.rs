@@ -2,7 +2,7 @@
 
 use crate::methods::Moment;
 use nn_core::graph::{Trace, Value};
-use nn_core::ops::{Convolution, Extent, PoolOptions, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
 use nn_core::{DType, StepScalar, Tensor};
 use std::fmt;
 
@@ -62,6 +62,15 @@ pub(crate) enum Call {
     Adaptive(Sizes, usize, [usize; 2]),
     Upsample(usize, Extent<2>, Resample, bool),
     UpsampleRows(usize, Extent<1>, Resample, bool),
+    Cumulative(usize, usize, CumulativeSum),
+    /// The axis, and the indices.
+    GatherAlong(usize, usize, usize),
+    /// The axis, the indices, and the source.
+    ScatterAlong(usize, usize, [usize; 2]),
+    /// The axis, whether in descending order, and which of the results.
+    Sort(usize, usize, bool, usize),
+    /// The axis, how many, whether the largest, and which of the results.
+    TopK(usize, usize, usize, bool, usize),
 }
 
 impl Call {
@@ -103,6 +112,11 @@ impl Call {
             Call::Adaptive(method, x, sizes) => (method.apply)(v[*x], *sizes),
             Call::Upsample(x, extent, mode, corners) => v[*x].upsample2d(*extent, *mode, *corners),
             Call::UpsampleRows(x, extent, mode, corners) => v[*x].upsample1d(*extent, *mode, *corners),
+            Call::Cumulative(x, axis, options) => v[*x].cumulative_sum_by(*axis, *options),
+            Call::GatherAlong(x, axis, indices) => v[*x].gather(*axis, v[*indices]),
+            Call::ScatterAlong(x, axis, [indices, source]) => v[*x].scatter_add(*axis, v[*indices], v[*source]),
+            Call::Sort(x, axis, descending, result) => v[*x].sort(*axis, *descending)[*result],
+            Call::TopK(x, axis, count, largest, result) => v[*x].top_k(*axis, *count, *largest)[*result],
         }
     }
 }
@@ -156,6 +170,15 @@ impl fmt::Display for Call {
             }
             Call::UpsampleRows(x, extent, mode, corners) => {
                 write!(formatter, "v{x}.upsample1d(Extent::{extent:?}, Resample::{mode:?}, {corners})")
+            }
+            Call::Cumulative(x, axis, options) => write!(formatter, "v{x}.cumulative_sum_by({axis}, {options:?})"),
+            Call::GatherAlong(x, axis, indices) => write!(formatter, "v{x}.gather({axis}, v{indices})"),
+            Call::ScatterAlong(x, axis, [indices, source]) => {
+                write!(formatter, "v{x}.scatter_add({axis}, v{indices}, v{source})")
+            }
+            Call::Sort(x, axis, descending, result) => write!(formatter, "v{x}.sort({axis}, {descending})[{result}]"),
+            Call::TopK(x, axis, count, largest, result) => {
+                write!(formatter, "v{x}.top_k({axis}, {count}, {largest})[{result}]")
             }
         }
     }

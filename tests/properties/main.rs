@@ -1,5 +1,6 @@
 //! Properties of random small graphs: passes keep what a graph means, whatever it is and wherever it runs.
 
+mod along;
 mod call;
 #[path = "../common/mod.rs"]
 mod common;

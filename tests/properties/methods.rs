@@ -34,7 +34,7 @@ macro_rules! unary {
     };
 }
 
-/// Every elementwise function of one `f32` value.
+/// Every elementwise function of one `f32` value, and what keeps gradients off it.
 pub(crate) const UNARY: &[Unary] = unary! {
     negate None true |b| b;
     contiguous None true |b| b;
@@ -55,6 +55,7 @@ pub(crate) const UNARY: &[Unary] = unary! {
     abs None false |b| b;
     sign None false |_b| 1.0;
     floor None false |b| b + 1.0;
+    detach None false |b| b;
 };
 
 macro_rules! constants {

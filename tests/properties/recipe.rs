@@ -98,9 +98,14 @@ pub(crate) enum Family {
     Whole,
     Clamp,
     ArgReduce,
+    CumulativeSum,
+    /// Of elements along an axis.
+    GatherAlong,
+    ScatterAlong,
+    Sort,
 }
 
-const SMOOTH: [Family; 22] = [
+const SMOOTH: [Family; 25] = [
     Family::Unary,
     Family::Number,
     Family::Binary,
@@ -123,10 +128,21 @@ const SMOOTH: [Family; 22] = [
     Family::Normalise,
     Family::Pool,
     Family::Resample,
+    Family::CumulativeSum,
+    Family::GatherAlong,
+    Family::ScatterAlong,
 ];
 
-const ROUGH: [Family; 7] =
-    [Family::Compare, Family::Select, Family::Cast, Family::Whole, Family::Clamp, Family::ArgReduce, Family::MaxPool];
+const ROUGH: [Family; 8] = [
+    Family::Compare,
+    Family::Select,
+    Family::Cast,
+    Family::Whole,
+    Family::Clamp,
+    Family::ArgReduce,
+    Family::MaxPool,
+    Family::Sort,
+];
 
 /// One operator, with the numbers that all its choices are made by.
 #[derive(Clone, Debug)]
@@ -185,8 +201,8 @@ pub(crate) fn any_recipe() -> impl Strategy<Value = Recipe> {
     use Origin::*;
     let families = SMOOTH.iter().chain(&ROUGH).copied().collect();
     let values = recipes(&[Input, State, State, Indices, Whole, Scalar, Constant, LearningRate], families, 1..=18);
-    // No differences are taken of these, and a maximum has a gradient of its own.
-    let trained = SMOOTH.iter().copied().chain([Family::MaxPool]).collect();
+    // No differences are taken of these, and a maximum and an order have gradients of their own.
+    let trained = SMOOTH.iter().copied().chain([Family::MaxPool, Family::Sort]).collect();
     let training = losses(trained).prop_map(|recipe| Recipe { goal: Goal::Training, ..recipe });
     prop_oneof![3 => values, 1 => training]
 }

@@ -198,6 +198,10 @@ impl<'a> Resolver<'a> {
             Family::Normalise => self.normalisation(step)?,
             Family::Pool => self.average_pool(first, which, &step.numbers)?,
             Family::MaxPool => self.max_pool(first, which, &step.numbers)?,
+            Family::CumulativeSum => self.cumulative_sum(first, which, &step.numbers)?,
+            Family::GatherAlong => self.gather_along(first, second, &step.numbers)?,
+            Family::ScatterAlong => self.scatter_along(step)?,
+            Family::Sort => self.sort(first, which, &step.numbers)?,
             Family::Resample => self.resampling(first, which, &step.numbers)?,
             Family::Softmax => {
                 let x = self.find(first, |kind| kind.dtype == DType::F32 && kind.shape.rank() > 0)?;
@@ -393,7 +397,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A value of natural numbers that fits, else one number repeated to a shape.
-    fn natural(&mut self, pick: u8, shape: &[usize], fits: impl Fn(&TensorType) -> bool) -> usize {
+    pub(crate) fn natural(&mut self, pick: u8, shape: &[usize], fits: impl Fn(&TensorType) -> bool) -> usize {
         self.find(pick, |kind| kind.dtype == DType::U32 && fits(kind)).unwrap_or_else(|| {
             let number = u32::from(pick % 7);
             let scalar = self.push(Call::ScalarU32(number), 7.0);
@@ -402,7 +406,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Natural numbers below a limit.
-    fn below(&mut self, limit: usize, x: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize, x: usize) -> usize {
         let last = self.push(Call::ScalarU32(limit as u32 - 1), limit as f64);
         self.push(Call::Other(MINIMUM, x, last), limit as f64)
     }

@@ -7,10 +7,13 @@
 //! Lengths and strides come from shapes that the caller has checked; where they do not fit the slices,
 //! a kernel panics with a message that begins "internal:" rather than read or write elsewhere.
 
+pub mod along;
 pub mod arg_reduce;
+pub mod attention;
 pub mod convolution;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative_sum;
 pub mod elementwise;
 pub mod exponential;
 pub mod matmul;
@@ -26,12 +29,16 @@ mod row;
 pub mod row_norm;
 pub mod rows;
 pub mod softmax;
+pub mod sort;
 pub mod strided;
 
+pub use along::{gather, permute_back, scatter_add};
 pub use arg_reduce::{Extreme, arg_reduce};
+pub use attention::{Attention, AttentionSizes, Bias, Heads, WeightDropout, attention, attention_gradient};
 pub use convolution::{Convolution, convolution, convolution_input_gradient, convolution_weight_gradient};
 pub use copy::copy;
 pub use cross_entropy::{Counted, cross_entropy, cross_entropy_gradient};
+pub use cumulative_sum::cumulative_sum;
 pub use matmul::{Matrix, matmul};
 pub use normalise::{SumsInput, moments, normalised_sums};
 pub use pad::pad;
@@ -45,6 +52,7 @@ pub use rotary::{Rotary, rotary};
 pub use row_norm::{RowNorm, row_norm, row_norm_gradient};
 pub use rows::{gather_rows, scatter_add_rows};
 pub use softmax::{log_softmax, softmax};
+pub use sort::sort;
 pub use strided::Strided;
 
 /// Runs `work` on a thread of the pool that the kernels share.

@@ -83,8 +83,8 @@ impl Sum {
 
     #[inline(always)]
     pub(crate) fn add<T: Real>(&mut self, values: &[T; LANES]) {
-        for lane in 0..LANES {
-            self.0[lane] += values[lane].to_f64();
+        for (sum, value) in self.0.iter_mut().zip(values) {
+            *sum += value.to_f64();
         }
     }
 

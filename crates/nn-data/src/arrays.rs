@@ -67,6 +67,94 @@ pub fn read_arrays(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> 
     Ok(dataset)
 }
 
+/// Reads token ids, integers `[rows, length]` below `vocabulary` if that is known, and `targets`: classes and values as
+/// [`read_arrays`] does, or integers `[rows, places]` for a class at each place, where −100 is no target.
+///
+/// # Errors
+/// As [`read_arrays`]; a token that is negative or too large, with its row and column.
+pub fn read_token_arrays(inputs: &Path, targets: &Path, vocabulary: Option<usize>) -> Result<Dataset, DataError> {
+    let (inputs_path, targets_path) = (inputs, targets);
+    let (inputs, targets) = (NpyArray::read(inputs_path)?, NpyArray::read(targets_path)?);
+    let (rows, sample_shape) = rows_of(&inputs.shape, inputs_path)?;
+    let (target_rows, target_shape) = rows_of(&targets.shape, targets_path)?;
+    let fault = |path, what: String, remedy: &str| DataError::file(path, what, remedy);
+    let [length] = sample_shape[..] else {
+        let what = format!("token ids of shape {:?}", inputs.shape);
+        return Err(fault(inputs_path, what, "give an array of shape [rows, length]"));
+    };
+    if rows != target_rows {
+        let what = format!("{target_rows} targets for the {rows} rows of {}", inputs_path.display());
+        return Err(fault(targets_path, what, "give one target for each row of the inputs"));
+    }
+    let dtype = inputs.data.dtype();
+    let tokens = floats(inputs.data).err().ok_or_else(|| {
+        let remedy = "the model takes token ids: save them as uint32 or int64";
+        fault(inputs_path, format!("inputs of type {dtype} cannot be used"), remedy)
+    })?;
+    let values = narrow_tokens(&tokens, length, vocabulary, inputs_path)?;
+    let places = target_shape.iter().product();
+    let targets = match floats(targets.data) {
+        Ok(values) => Targets::Values { values, width: places },
+        Err(integers) if places > 1 => sequences(&integers, places, targets_path)?,
+        Err(integers) => classes(&integers, targets_path)?,
+    };
+    let vocabulary = vocabulary.unwrap_or_else(|| values.iter().max().map_or(1, |&largest| largest as usize + 1));
+    let inputs = Inputs::Tokens { values, stride: length, vocabulary };
+    let name = inputs_path.display().to_string();
+    let dataset = Dataset { name, inputs, sample_shape, targets, augmentation: None };
+    dataset.validate()?;
+    Ok(dataset)
+}
+
+/// Reads token ids, integers `[rows, width]` or `[width]` below `vocabulary` if that is known: row after row.
+///
+/// # Errors
+/// [`DataError`] with the path: no integers, another shape, a token out of range with its row and place.
+pub fn read_token_rows(path: &Path, width: usize, vocabulary: Option<usize>) -> Result<Vec<u32>, DataError> {
+    let NpyArray { shape, data } = NpyArray::read(path)?;
+    if !matches!(shape[..], [found] | [_, found] if found == width) {
+        let what = format!("the array has the shape {shape:?}, but the model takes rows of {width} tokens");
+        return Err(DataError::file(path, what, format!("give an array of shape [rows, {width}]")));
+    }
+    let dtype = data.dtype();
+    let tokens = floats(data).err().ok_or_else(|| {
+        DataError::file(path, format!("values of type {dtype} are no token ids"), "save them as uint32 or int64")
+    })?;
+    narrow_tokens(&tokens, width, vocabulary, path)
+}
+
+/// Tokens in rows of `length`, each below `vocabulary` if that is known.
+fn narrow_tokens(tokens: &[i64], length: usize, vocabulary: Option<usize>, path: &Path) -> Result<Vec<u32>, DataError> {
+    let most = vocabulary.unwrap_or(CLASSES as usize) as i64;
+    match tokens.iter().position(|token| !(0..most).contains(token)) {
+        Some(place) => Err(DataError::Row {
+            path: path.to_path_buf(),
+            row: place / length,
+            what: format!("the token {} at place {} is out of range", tokens[place], place % length),
+            remedy: format!("the model's vocabulary has the tokens 0 to {}", most - 1),
+        }),
+        None => Ok(tokens.iter().map(|&token| token as u32).collect()),
+    }
+}
+
+/// A class for each of `length` places in a row.
+fn sequences(integers: &[i64], length: usize, path: &Path) -> Result<Targets, DataError> {
+    let label = |(place, &class): (usize, &i64)| match u32::try_from(class) {
+        Ok(class) if class < CLASSES => Ok(class),
+        _ if class == -100 => Ok(nn_train::IGNORED),
+        _ => Err(DataError::Row {
+            path: path.to_path_buf(),
+            row: place / length,
+            what: format!("{class} at place {} is not a class", place % length),
+            remedy: format!("number the classes from 0 (to {} at most); -100 is no target", CLASSES - 1),
+        }),
+    };
+    let labels = integers.iter().enumerate().map(label).collect::<Result<Vec<u32>, _>>()?;
+    let largest = labels.iter().filter(|&&label| label != nn_train::IGNORED).max();
+    let count = largest.map_or(0, |&largest| largest as usize + 1);
+    Ok(Targets::Sequences { labels, length, stride: length, count })
+}
+
 /// The number of rows and the shape of each.
 fn rows_of(shape: &[usize], path: &Path) -> Result<(usize, Vec<usize>), DataError> {
     match shape {

@@ -359,6 +359,8 @@ impl Dataset {
             let key = augmentation.key(visit, row);
             source.clear();
             match &self.inputs {
+                // Nothing of these is changed.
+                Inputs::Tokens { .. } => return,
                 Inputs::F32(values) => source.extend_from_slice(&values[start..end]),
                 Inputs::U8 { values, .. } => {
                     source.extend(values[start..end].iter().map(|&byte| levels[usize::from(byte)]));
@@ -367,7 +369,7 @@ impl Dataset {
             augmentation.place(key, shape, &source, &mut picture);
             let first = inputs.len();
             match &self.inputs {
-                Inputs::F32(_) => inputs.extend_from_slice(&picture),
+                Inputs::F32(_) | Inputs::Tokens { .. } => inputs.extend_from_slice(&picture),
                 Inputs::U8 { scale, .. } => {
                     if augmentation.recolours() {
                         augmentation.recolour(key, height * width, &mut picture);

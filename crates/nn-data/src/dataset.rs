@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use nn_train::{Data, TargetsRef};
+use nn_core::DType;
+use nn_train::{Data, IGNORED, TargetsRef};
 
 use crate::augment::Augmentation;
 use crate::inputs::not_bytes;
@@ -46,7 +47,7 @@ impl Dataset {
         }
     }
 
-    /// The numbers of sample `row`, `[width]`, or `None` past the end. Pictures kept as bytes are scaled.
+    /// The numbers of sample `row`, `[width]`, or `None` past the end and for token ids. Pictures kept as bytes are scaled.
     pub fn input_row(&self, row: usize) -> Option<Cow<'_, [f32]>> {
         let (start, end) = self.row_bounds(row)?;
         self.inputs.numbers(start, end)
@@ -55,11 +56,12 @@ impl Dataset {
     /// The pixels of sample `row` for showing it, `[channels, height, width]`, or `None` past the end.
     ///
     /// Bytes are given as they are, unscaled. Numbers from 0 to 1 become 0 to 255; if a row has others, its
-    /// smallest becomes 0 and its largest 255.
+    /// smallest becomes 0 and its largest 255. Token ids show nothing.
     pub fn pixels(&self, row: usize) -> Option<Vec<u8>> {
         let (start, end) = self.row_bounds(row)?;
         match &self.inputs {
             Inputs::U8 { values, .. } => values.get(start..end).map(<[u8]>::to_vec),
+            Inputs::Tokens { .. } => None,
             Inputs::F32(values) => {
                 let values = values.get(start..end)?;
                 let extreme = |start, choose: fn(f32, f32) -> f32| values.iter().copied().fold(start, choose);
@@ -74,9 +76,25 @@ impl Dataset {
         }
     }
 
+    /// The token ids of sample `row`, `[width]`, or `None` past the end and for other samples.
+    pub fn token_row(&self, row: usize) -> Option<&[u32]> {
+        let Inputs::Tokens { values, .. } = &self.inputs else { return None };
+        let (start, end) = self.row_bounds(row)?;
+        values.get(start..end)
+    }
+
+    /// How many kinds of token ids there are, as far as the data says; `None` where samples are numbers.
+    pub fn vocabulary(&self) -> Option<usize> {
+        match self.inputs {
+            Inputs::Tokens { vocabulary, .. } => Some(vocabulary),
+            Inputs::F32(_) | Inputs::U8 { .. } => None,
+        }
+    }
+
     /// Where sample `row` begins and ends in the inputs, if it may exist at all.
     pub(crate) fn row_bounds(&self, row: usize) -> Option<(usize, usize)> {
-        let start = row.checked_mul(self.width())?;
+        let stride = if let Inputs::Tokens { stride, .. } = &self.inputs { *stride } else { self.width() };
+        let start = row.checked_mul(stride)?;
         Some((start, start.checked_add(self.width())?))
     }
 
@@ -105,10 +123,25 @@ impl Dataset {
         if let Inputs::F32(inputs) = &self.inputs {
             self.check_finite("inputs", inputs, self.width())?;
         }
+        if let Inputs::Tokens { values, vocabulary, .. } = &self.inputs
+            && let Some(place) = values.iter().position(|&token| token as usize >= *vocabulary)
+        {
+            return Err(DataError::argument(
+                format!("data set {} has the token {} at place {place}", self.name, values[place]),
+                format!("its vocabulary has the tokens 0 to {}", vocabulary.saturating_sub(1)),
+            ));
+        }
         match &self.targets {
             Targets::Classes { labels, names } => self.check_classes(labels, 1, names.len())?,
             Targets::ClassMaps { labels, size, names } => self.check_classes(labels, *size, names.len())?,
             Targets::Values { values, width } => self.check_finite("targets", values, *width)?,
+            Targets::Sequences { labels, count, stride, .. } => {
+                let wrong = |label: &u32| *label as usize >= *count && *label != IGNORED;
+                if let Some(place) = labels.iter().position(wrong) {
+                    let (row, class, classes) = (place / stride, labels[place], *count);
+                    return Err(DataError::ClassOutOfRange { dataset: self.name.clone(), row, class, classes });
+                }
+            }
         }
         match &self.augmentation {
             Some(augmentation) => augmentation.check(self),
@@ -127,6 +160,8 @@ impl Dataset {
             Targets::Classes { labels, .. } => (labels.len(), 1),
             Targets::Values { values, width } => (values.len(), *width),
             Targets::ClassMaps { labels, size, .. } => (labels.len(), *size),
+            // Its rows are counted from the labels, and those of overlapping rows make no whole number of lengths.
+            Targets::Sequences { length, stride, .. } => (self.rows() * length, *length.min(stride)),
         };
         if target_width == 0 {
             return Err(empty("a target has no numbers"));
@@ -138,7 +173,7 @@ impl Dataset {
         if inputs == 0 && self.rows() == 0 {
             return Err(empty("it has no rows"));
         }
-        if self.rows().checked_mul(self.width()) != Some(inputs) {
+        if !self.inputs.are_rows(self.rows(), self.width()) {
             return Err(length(format!(
                 "{inputs} input numbers are not {} rows (the targets' number) of {}",
                 self.rows(),
@@ -224,7 +259,19 @@ impl Data for Dataset {
             Targets::ClassMaps { labels, size, names } => {
                 TargetsRef::ClassMaps { labels, count: names.len(), size: *size }
             }
+            Targets::Sequences { labels, length, stride, count } => {
+                TargetsRef::Sequences { labels, count: *count, length: *length, stride: *stride }
+            }
         }
+    }
+
+    fn sample_dtype(&self) -> DType {
+        if matches!(self.inputs, Inputs::Tokens { .. }) { DType::U32 } else { DType::F32 }
+    }
+
+    fn batch_indices(&self, rows: &[usize], inputs: &mut Vec<u32>) {
+        // As in `batch`, a row past the end adds nothing.
+        rows.iter().filter_map(|&row| self.token_row(row)).for_each(|row| inputs.extend_from_slice(row));
     }
 
     fn augmented(&self, visit: u64, rows: &[usize], inputs: &mut Vec<f32>) {
@@ -238,7 +285,7 @@ impl Data for Dataset {
     fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>) {
         let table = match &self.inputs {
             Inputs::U8 { scale, .. } => scale.table(),
-            Inputs::F32(_) => Vec::new(),
+            Inputs::F32(_) | Inputs::Tokens { .. } => Vec::new(),
         };
         // A row past the end adds nothing; the trainer's check finds that values are missing.
         for (start, end) in rows.iter().filter_map(|&row| self.row_bounds(row)) {
@@ -247,6 +294,7 @@ impl Data for Dataset {
                 Inputs::U8 { values, scale } => {
                     scale.extend(values.get(start..end).unwrap_or_default(), &table, inputs);
                 }
+                Inputs::Tokens { .. } => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::DataError;
+use crate::{DataError, text_file};
 
 /// A record of a table.
 pub(crate) struct Record {
@@ -19,23 +19,16 @@ pub(crate) struct Record {
 /// quote is a character as any other, unless it encloses the whole cell: many such files hold text
 /// with lone quotes, which would swallow the lines after them.
 pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<Record>, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Read { path: path.to_path_buf(), expected, source })?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        DataError::Line {
-            path: path.to_path_buf(),
-            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u64,
-            what: "the text is not UTF-8".into(),
-            remedy: "save the file as UTF-8".into(),
-        }
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    split(&text_file::read(path, expected)?, path)
+}
+
+/// The records of a text; `path` says how it may be separated.
+pub(crate) fn split(text: &str, path: &Path) -> Result<Vec<Record>, DataError> {
     if has_tabs(path, text) { Ok(read_tabs(text)) } else { read_commas(text, path) }
 }
 
 fn has_tabs(path: &Path, text: &str) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    match extension.map(str::to_ascii_lowercase).as_deref() {
+    match text_file::extension(path).as_deref() {
         Some("tsv") => true,
         Some("csv") => false,
         _ => text.lines().next().is_some_and(|line| line.contains('\t')),
@@ -130,6 +123,7 @@ mod tests {
     #[test]
     fn the_name_or_else_the_first_line_says_what_separates() {
         assert!(has_tabs(Path::new("x.TSV"), "a,b"));
+        assert!(has_tabs(Path::new("x.tsv.gz"), "a,b"));
         assert!(!has_tabs(Path::new("x.csv"), "a\tb"));
         assert!(has_tabs(Path::new("x.txt"), "a\tb\nc,d"));
         assert!(!has_tabs(Path::new("x"), "a,b\nc\td"));

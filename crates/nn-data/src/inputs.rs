@@ -16,6 +16,15 @@ pub enum Inputs {
         /// How a byte becomes a number, by its channel.
         scale: ChannelScale,
     },
+    /// Token ids. Rows may overlap: windows of one long text.
+    Tokens {
+        /// Row `r` has `values[r · stride ..][.. width]`.
+        values: Vec<u32>,
+        /// From one row to the next; at least 1.
+        stride: usize,
+        /// How many kinds of tokens there are: each value is below it.
+        vocabulary: usize,
+    },
 }
 
 impl Inputs {
@@ -24,11 +33,23 @@ impl Inputs {
         Self::U8 { values, scale: ChannelScale::unit(channels) }
     }
 
-    /// How many numbers all rows have together.
+    /// Whether they are so many rows of `width` numbers.
+    pub(crate) fn are_rows(&self, rows: usize, width: usize) -> bool {
+        match self {
+            Self::F32(values) => rows.checked_mul(width) == Some(values.len()),
+            Self::U8 { values, .. } => rows.checked_mul(width) == Some(values.len()),
+            Self::Tokens { values, stride, .. } => {
+                *stride > 0 && rows > 0 && (rows - 1) * stride + width <= values.len()
+            }
+        }
+    }
+
+    /// How many numbers they are.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
             Self::U8 { values, .. } => values.len(),
+            Self::Tokens { values, .. } => values.len(),
         }
     }
 
@@ -39,14 +60,19 @@ impl Inputs {
             Self::U8 { values, scale } => {
                 Self::U8 { values: gather_rows(values, width, indices), scale: scale.clone() }
             }
+            Self::Tokens { values, stride, vocabulary } => {
+                let values = gather_windows(values, width, *stride, indices);
+                Self::Tokens { values, stride: width, vocabulary: *vocabulary }
+            }
         }
     }
 
-    /// The numbers from `start` to `end`, or `None` past the end.
+    /// The numbers from `start` to `end`, or `None` past the end and for token ids.
     pub(crate) fn numbers(&self, start: usize, end: usize) -> Option<Cow<'_, [f32]>> {
         match self {
             Self::F32(values) => values.get(start..end).map(Cow::Borrowed),
             Self::U8 { values, scale } => values.get(start..end).map(|bytes| Cow::Owned(scale.apply(bytes))),
+            Self::Tokens { .. } => None,
         }
     }
 }
@@ -58,6 +84,11 @@ pub(crate) fn gather_rows<T: Copy>(values: &[T], width: usize, indices: &[usize]
         rows.extend_from_slice(&values[index * width..(index + 1) * width]);
     }
     rows
+}
+
+/// Rows `indices` of overlapping rows, one after the other.
+pub(crate) fn gather_windows(values: &[u32], width: usize, stride: usize, indices: &[usize]) -> Vec<u32> {
+    indices.iter().flat_map(|&index| &values[index * stride..index * stride + width]).copied().collect()
 }
 
 /// How a byte of channel `c` becomes a number: `(byte / 255 − mean[c]) / deviation[c]`.

@@ -75,7 +75,9 @@ impl Dataset {
                 }
                 groups
             }
-            Targets::Values { .. } | Targets::ClassMaps { .. } => vec![(0..self.rows()).collect()],
+            Targets::Values { .. } | Targets::ClassMaps { .. } | Targets::Sequences { .. } => {
+                vec![(0..self.rows()).collect()]
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The targets of a data set: what a model is to predict for each sample.
 
-use crate::inputs::gather_rows;
+use crate::inputs::{gather_rows, gather_windows};
 
 /// What a model is to predict for each sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,18 @@ pub enum Targets {
         /// The classes' names, in order of their numbers.
         names: Vec<String>,
     },
+    /// A class for each of `length` places in a row, such as the token that comes next, or
+    /// [`IGNORED`](nn_train::IGNORED). Rows may overlap.
+    Sequences {
+        /// Row `r` has `labels[r · stride ..][.. length]`, each below `count` or ignored.
+        labels: Vec<u32>,
+        /// Places per row.
+        length: usize,
+        /// From one row to the next; at least 1.
+        stride: usize,
+        /// How many classes there are.
+        count: usize,
+    },
 }
 
 impl Targets {
@@ -37,6 +49,10 @@ impl Targets {
             Self::Classes { labels, .. } => labels.len(),
             Self::Values { values, width } => values.len().checked_div(*width).unwrap_or(0),
             Self::ClassMaps { labels, size, .. } => labels.len().checked_div(*size).unwrap_or(0),
+            Self::Sequences { labels, length, stride, .. } if labels.len() >= *length && *stride > 0 => {
+                (labels.len() - length) / stride + 1
+            }
+            Self::Sequences { .. } => 0,
         }
     }
 
@@ -44,7 +60,7 @@ impl Targets {
     pub fn names(&self) -> &[String] {
         match self {
             Self::Classes { names, .. } | Self::ClassMaps { names, .. } => names,
-            Self::Values { .. } => &[],
+            Self::Values { .. } | Self::Sequences { .. } => &[],
         }
     }
 
@@ -59,6 +75,10 @@ impl Targets {
             }
             Self::ClassMaps { labels, size, names } => {
                 Self::ClassMaps { labels: gather_rows(labels, *size, indices), size: *size, names: names.clone() }
+            }
+            Self::Sequences { labels, length, stride, count } => {
+                let labels = gather_windows(labels, *length, *stride, indices);
+                Self::Sequences { labels, length: *length, stride: *length, count: *count }
             }
         }
     }

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::delimited::{self, Record};
+use crate::text_columns::{self, Column, TwoColumns};
 use crate::{DataError, Dataset, Inputs, Targets};
 
-const EXPECTED: &str = "a CSV or TSV file with a text and a label column";
-/// Names by which the text's column is known.
-const TEXT_NAMES: [&str; 2] = ["text", "sentence"];
-/// Names by which the label's column is known.
-const LABEL_NAMES: [&str; 1] = ["label"];
+/// The columns of a table of texts with labels.
+const COLUMNS: TwoColumns = TwoColumns {
+    columns: [Column { what: "text", names: &["text", "sentence"] }, Column { what: "label", names: &["label"] }],
+    expected: "a CSV, TSV or JSON lines file with a text and a label column",
+    guess_header: true,
+};
 
 /// How many numbers a bag of words has if nothing else is said.
 pub const DIMENSIONS: usize = 100;
@@ -28,46 +29,23 @@ pub struct TextTable {
 }
 
 impl TextTable {
-    /// Reads a CSV or TSV file (`.tsv`, or a tab in the first line).
+    /// Reads a CSV or TSV file (`.tsv`, or a tab in the first line), or JSON lines (`.jsonl`), plain or gzip.
     ///
     /// The columns are found by the names `text` (or `sentence`) and `label` in the first line; where
     /// one is missing it is the first other column; where both are, the first two columns are text and
     /// label, and the first line is a header only if its label occurs on no other line of three or more.
+    /// The fields of JSON objects are found in the same way, line by line; their labels may be numbers.
     ///
     /// # Errors
-    /// [`DataError`] with file, line and column for a line without text or label; with the file for a
-    /// missing file, a file with one column and a file without texts.
+    /// [`DataError`] with file and line for a line without text or label; with the file for a missing file, a
+    /// file with one column and a file without texts.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let records = delimited::read(path, EXPECTED)?;
-        let Some(first) = records.first() else {
-            return Err(DataError::file(path, "the file is empty", format!("give {EXPECTED}")));
-        };
-        let columns = columns(path, &records)?;
         let mut table = Self { path: path.to_path_buf(), texts: Vec::new(), labels: Vec::new(), lines: Vec::new() };
-        let cell = |record: &Record, index: usize, kind: &str| {
-            let found = record.cells.get(index).filter(|cell| !cell.is_empty());
-            found.cloned().ok_or_else(|| DataError::Cell {
-                path: path.to_path_buf(),
-                line: record.line,
-                column: match first.cells.get(index) {
-                    Some(name) if columns.has_header => name.clone(),
-                    _ => format!("{}", index + 1),
-                },
-                what: format!("there is no {kind}"),
-                remedy: "complete or remove the line".into(),
-            })
-        };
-        for record in &records[usize::from(columns.has_header)..] {
-            table.texts.push(cell(record, columns.text, "text")?);
-            table.labels.push(cell(record, columns.label, "label")?);
-            table.lines.push(record.line);
-        }
-        if table.texts.is_empty() {
-            return Err(DataError::file(
-                path,
-                "there is no line after the header",
-                "give at least one text with its label",
-            ));
+        for row in text_columns::read(path, &COLUMNS)? {
+            let [text, label] = row.cells;
+            table.texts.push(text);
+            table.labels.push(label);
+            table.lines.push(row.line);
         }
         Ok(table)
     }
@@ -82,6 +60,23 @@ impl TextTable {
         });
         names.dedup();
         names
+    }
+
+    /// The class of each text: the place of its label in `names`.
+    ///
+    /// # Errors
+    /// [`DataError::Line`] for a label not in `names`.
+    pub fn classes(&self, names: &[String]) -> Result<Vec<u32>, DataError> {
+        let classes = self.labels.iter().zip(&self.lines).map(|(label, &line)| {
+            let class = names.iter().position(|name| name == label);
+            class.map(|class| class as u32).ok_or_else(|| DataError::Line {
+                path: self.path.clone(),
+                line,
+                what: format!("the label {label:?} is unknown"),
+                remedy: format!("the training data has the labels {}", names.join(", ")),
+            })
+        });
+        classes.collect()
     }
 
     /// A bag of words for each text, `[rows, dimensions]`, with the classes of [`Self::label_names`].
@@ -103,18 +98,9 @@ impl TextTable {
                 "give dimensions = 100 or more",
             ));
         }
-        let labels = self.labels.iter().zip(&self.lines).map(|(label, &line)| {
-            let class = names.iter().position(|name| name == label);
-            class.map(|class| class as u32).ok_or_else(|| DataError::Line {
-                path: self.path.clone(),
-                line,
-                what: format!("the label {label:?} is unknown"),
-                remedy: format!("the training data has the labels {}", names.join(", ")),
-            })
-        });
         let dataset = Dataset {
             name: self.path.display().to_string(),
-            targets: Targets::Classes { labels: labels.collect::<Result<_, _>>()?, names: names.to_vec() },
+            targets: Targets::Classes { labels: self.classes(names)?, names: names.to_vec() },
             inputs: Inputs::F32(self.texts.iter().flat_map(|text| bag_of_words(text, dimensions)).collect()),
             sample_shape: vec![dimensions],
             augmentation: None,
@@ -122,40 +108,6 @@ impl TextTable {
         dataset.validate()?;
         Ok(dataset)
     }
-}
-
-/// Where text and label stand.
-struct Columns {
-    text: usize,
-    label: usize,
-    has_header: bool,
-}
-
-fn columns(path: &Path, records: &[Record]) -> Result<Columns, DataError> {
-    let first = &records[0];
-    if first.cells.len() < 2 {
-        return Err(DataError::Line {
-            path: path.to_path_buf(),
-            line: first.line,
-            what: "there is one column".into(),
-            remedy: "separate text and label by a comma (CSV) or a tab (TSV)".into(),
-        });
-    }
-    let find =
-        |names: &[&str]| first.cells.iter().position(|cell| names.iter().any(|name| cell.eq_ignore_ascii_case(name)));
-    // The first column that the other one is not.
-    let other = |taken: usize| usize::from(taken == 0);
-    let (text, label, named) = match (find(&TEXT_NAMES), find(&LABEL_NAMES)) {
-        (Some(text), Some(label)) => (text, label, true),
-        (Some(text), None) => (text, other(text), true),
-        (None, Some(label)) => (other(label), label, true),
-        (None, None) => (0, 1, false),
-    };
-    let unlike_all_others = || {
-        let label_of = |record: &Record| record.cells.get(label).cloned();
-        records.len() > 2 && records[1..].iter().all(|record| label_of(record) != label_of(first))
-    };
-    Ok(Columns { text, label, has_header: named || unlike_all_others() })
 }
 
 /// A text as `dimensions` numbers that say which words it has, whatever their order.
@@ -186,7 +138,7 @@ pub fn bag_of_words(text: &str, dimensions: usize) -> Vec<f32> {
 
 /// The 64-bit FNV-1a hash: the same on every machine and in every version, as the standard library's
 /// hasher is not.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 

@@ -4,6 +4,8 @@
 //! | model | names as |
 //! |---|---|
 //! | [`ResNet`], [`GoogLeNet`], [`Vgg`], [`MobileNetV2`] | torchvision |
+//! | [`Gpt2`], [`Llama`], [`Bert`], [`DistilBert`] | Hugging Face's `transformers` |
+//! | [`Seq2Seq`] | `torch.nn.Transformer` |
 //! | [`Cnn`] | `torch.nn.Sequential` |
 //! | [`Unet`], [`Autoencoder`], [`Vae`], [`Ddpm`] | each says its own |
 
@@ -14,6 +16,7 @@ mod ddpm;
 mod googlenet;
 mod mobilenet;
 mod resnet;
+pub mod transformer;
 mod unet;
 mod vgg;
 
@@ -23,6 +26,7 @@ pub use ddpm::Ddpm;
 pub use googlenet::GoogLeNet;
 pub use mobilenet::MobileNetV2;
 pub use resnet::{Block, ResNet, Stem};
+pub use transformer::{Bert, DistilBert, Gpt2, LanguageModel, Llama, Seq2Seq};
 pub use unet::Unet;
 pub use vgg::Vgg;
 
@@ -60,6 +64,40 @@ pub trait Model: Layer {
     /// The number of classes or values that the model gives, if the settings say it.
     fn outputs(&self) -> Option<usize>;
 
+    /// How many token ids the model knows, for models that take such: ids from 0 to below this.
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+
+    /// Takes the number of token ids that the data's tokeniser knows, where the settings leave it open.
+    ///
+    /// # Errors
+    /// If the data has more tokens than the model, or the model takes none.
+    fn fit_vocabulary(&mut self, tokens: usize) -> Result<(), String> {
+        Err(format!("the data has {tokens} kinds of tokens, but the model takes numbers"))
+    }
+
+    /// The model as one that says which token comes next, if it is one.
+    fn language(&self) -> Option<&dyn LanguageModel> {
+        None
+    }
+
+    /// The settings as Hugging Face's `config.json` has them, for models of `transformers`; `labels` are the classes' names.
+    fn hugging_face(&self, labels: &[String]) -> Option<serde_json::Value> {
+        let _ = labels;
+        None
+    }
+
+    /// The model as one that reads a text and writes another, if it is one.
+    fn seq2seq(&self) -> Option<&Seq2Seq> {
+        None
+    }
+
+    /// What adapters for PEFT call the model's task, such as `CAUSAL_LM`, if they know it.
+    fn task_type(&self) -> Option<&'static str> {
+        self.language().map(|_| "CAUSAL_LM")
+    }
+
     /// Whether it gives pictures back, so that the pictures themselves are its targets.
     fn restores_pictures(&self) -> bool {
         false
@@ -87,6 +125,9 @@ fn fit_classifier(
         TargetKind::Values { width } => width,
         TargetKind::ClassMaps { .. } => {
             return Err(format!("the model gives one class a picture, but the data has {targets}; take a unet"));
+        }
+        TargetKind::Sequences { .. } => {
+            return Err(format!("the model gives one class a picture, but the data has {targets}; take gpt2 or llama"));
         }
     };
     if *num_classes == 0 {

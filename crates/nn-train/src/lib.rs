@@ -29,10 +29,11 @@ pub mod scope;
 pub mod train;
 
 pub use error::Error;
-pub use nn::{Layer, Loss, Sequential};
+pub use nn::{IGNORED, Layer, Loss, Sequential};
 pub use optim::{Decay, Optimizer, Schedule};
-pub use scope::{Declaration, Declarations, Init, Scope, trace_model};
+pub use scope::{Adapters, Declaration, Declarations, Init, LinearLayer, Lora, Scope, WeightLayout, trace_model};
 pub use train::{
-    ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order, StepReport, TargetsRef, Trainer,
-    TrainingGraph, compile, compile_training, training_graph,
+    AdapterFile, AdapterInfo, ArrayData, Compiled, Data, EvalReport, Evaluation, FitReport, Observer, Order,
+    StepReport, TargetsRef, Trainer, TrainingGraph, compile, compile_training, merge_adapter, read_adapter,
+    training_graph,
 };

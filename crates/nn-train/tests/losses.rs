@@ -2,8 +2,8 @@
 
 use nn_core::ops::CrossEntropyOptions;
 use nn_core::{DType, Device, Input, Session, StepScalars, Value};
-use nn_train::nn::loss::cross_entropy_mean;
-use nn_train::nn::{Dropout, Elu, Flatten, LeakyRelu, Linear, Loss, Sequential, Softmax, TargetKind};
+use nn_train::nn::loss::{cross_entropy_mean, mean_cross_entropy};
+use nn_train::nn::{Dropout, Elu, Flatten, IGNORED, LeakyRelu, Linear, Loss, Sequential, Softmax, TargetKind};
 use nn_train::{Error, Init, Layer, Scope, compile};
 
 const OUTPUT: [f32; 6] = [0.5, -1.5, 2.0, -40.0, 30.0, 0.0];
@@ -78,6 +78,41 @@ fn losses_over_classes_are_those_of_their_formulas() {
     compare(Loss::MseOneHot, Input::U32(&[2, 1]), one_hot);
 }
 
+/// Rows of three logits each; the targets of some are ignored.
+#[test]
+fn places_without_a_target_count_for_nothing_and_smoothed_targets_are_spread() {
+    let logits: Vec<f32> = OUTPUT.iter().chain(&TARGETS).copied().collect();
+    let mean = |targets: &[u32; 4], smoothing: f32| {
+        let mut session = Session::new(&Device::cpu());
+        let mut compiled = compile(&mut session, false, 0, |s| {
+            let logits = s.input("logits", DType::F32, [2, 2, 3]);
+            let targets = s.input("targets", DType::U32, [2, 2]);
+            s.output("mean", mean_cross_entropy(logits, targets, smoothing));
+            Ok(())
+        })
+        .unwrap();
+        let inputs = [("logits", Input::F32(&logits)), ("targets", Input::U32(targets))];
+        session.run(&mut compiled.program, &inputs, StepScalars::default()).unwrap();
+        f64::from(session.output(&mut compiled.program, "mean").unwrap().as_f32().unwrap()[0])
+    };
+    let loss = |place: usize, target: u32, smoothing: f64| {
+        let row: Vec<f64> = logits[3 * place..][..3].iter().map(|&logit| f64::from(logit)).collect();
+        let sum = row.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+        let even = row.iter().map(|logit| sum - logit).sum::<f64>() / 3.0;
+        (1.0 - smoothing) * (sum - row[target as usize]) + smoothing * even
+    };
+    for smoothing in [0.0, 0.25] {
+        for targets in [[2, 1, 0, 2], [IGNORED, 1, IGNORED, 0], [0, IGNORED, IGNORED, IGNORED]] {
+            let known = targets.iter().enumerate().filter(|(_, target)| **target != IGNORED);
+            let all: Vec<f64> = known.map(|(place, &target)| loss(place, target, f64::from(smoothing))).collect();
+            let expected = all.iter().sum::<f64>() / all.len() as f64;
+            let found = mean(&targets, smoothing);
+            assert!((found - expected).abs() <= 1e-6 * expected.max(1.0), "{targets:?}: {found}, expected {expected}");
+        }
+        assert_eq!(mean(&[IGNORED; 4], smoothing), 0.0);
+    }
+}
+
 /// The mean cross-entropy of rows of three logits.
 fn mean_with(
     classes: &[u32],
@@ -104,7 +139,9 @@ fn mean_with(
 fn the_mean_cross_entropy_counts_rows_by_weight() -> Result<(), Error> {
     // By torch.nn.functional.cross_entropy in double precision.
     let weight = [0.5, 2.0, 3.0];
-    let cases: [(&[u32], Option<u32>, f32, Option<&[f32]>, f64); 6] = [
+    // Classes, the ignored one, smoothing, weights; the mean.
+    type Case<'a> = (&'a [u32], Option<u32>, f32, Option<&'a [f32]>, f64);
+    let cases: [Case<'_>; 6] = [
         (&[2, 0], None, 0.0, None, 35.11290102461585),
         (&[2, 7], Some(7), 0.0, None, 0.22580204923159933),
         (&[2, 0], None, 0.25, None, 30.73790102461585),

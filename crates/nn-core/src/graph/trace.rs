@@ -295,6 +295,11 @@ impl Value {
         kind.unwrap_or_else(|| TensorType::new(DType::F32, []))
     }
 
+    /// Whether both are the same tensor of the same graph, not only equal ones.
+    pub fn is(self, other: Value) -> bool {
+        (self.key, self.id) == (other.key, other.id)
+    }
+
     /// The sizes of the dimensions.
     pub fn shape(self) -> Shape {
         self.kind().shape

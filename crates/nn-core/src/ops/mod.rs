@@ -1,8 +1,13 @@
 //! The operators: one file per family, with everything about it. Here are only the list and the helpers for passes.
 
 mod accuracy;
+mod along;
+mod attention;
 mod convolution;
 mod cross_entropy;
+mod cumulative_sum;
+mod detach;
+mod einsum;
 mod elementwise;
 mod elementwise_row;
 mod elementwise_samples;
@@ -25,10 +30,14 @@ mod rows;
 pub mod samples;
 mod shape;
 mod softmax;
+mod sort;
 mod support;
 
+pub use attention::Attention;
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropyOptions;
+pub use cumulative_sum::CumulativeSum;
+pub use einsum::einsum;
 pub use elementwise::contiguous_op;
 pub use normalise::Moments;
 pub use operands::IntoValue;
@@ -51,6 +60,11 @@ pub fn names() -> Vec<&'static str> {
         pool::NAMES,
         resample::NAMES,
         normalised::NAMES,
+        detach::NAMES,
+        cumulative_sum::NAMES,
+        along::NAMES,
+        sort::NAMES,
+        attention::NAMES,
         row_norm::NAMES,
         rotary::NAMES,
     ];

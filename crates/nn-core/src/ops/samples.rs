@@ -3,8 +3,8 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    convolution, cross_entropy, elementwise_samples, matmul, normalise_samples, pool, reduce, resample, rotary,
-    row_norm, rows, shape, softmax,
+    along, attention, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul,
+    normalise_samples, pool, reduce, resample, rotary, row_norm, rows, shape, softmax, sort,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -104,5 +104,10 @@ pub fn samples() -> Vec<Sample> {
     rotary::add_samples(&mut samples);
     pool::add_samples(&mut samples);
     resample::add_samples(&mut samples);
+    detach::add_samples(&mut samples);
+    cumulative_sum::add_samples(&mut samples);
+    along::add_samples(&mut samples);
+    sort::add_samples(&mut samples);
+    attention::add_samples(&mut samples);
     samples.list
 }

@@ -62,6 +62,26 @@ pub(super) fn check_axes(axes: &[usize], shape: &Shape) -> Result<(), String> {
     Ok(())
 }
 
+/// The value with its dimension `axis` moved last, and the order of dimensions that moves it there and back; `None` once an
+/// axis beyond the shape is noted as a mistake of the operator `what`.
+#[track_caller]
+pub(super) fn axis_last(what: &str, value: Value, axis: usize) -> Option<(Value, Vec<usize>)> {
+    let shape = value.shape();
+    if axis >= shape.rank() {
+        refused(value, what, format!("axis {axis} is beyond the dimensions of {shape}"));
+        return None;
+    }
+    let mut order: Vec<usize> = (0..shape.rank()).collect();
+    order.swap(axis, shape.rank() - 1);
+    Some((reordered(value, &order), order))
+}
+
+/// The value with its dimensions in this order; itself if that is the order that they have.
+#[track_caller]
+pub(super) fn reordered(value: Value, order: &[usize]) -> Value {
+    if order.is_sorted() { value } else { value.permute(order) }
+}
+
 /// The value itself, once a mistake of the caller is noted.
 #[track_caller]
 pub(super) fn refused(value: Value, what: &str, message: String) -> Value {

@@ -1,6 +1,7 @@
 //! A sample of an operator as a graph and as a run: what the doctor and the tests do with the list of samples.
 
-use super::session::{Executable, Input, Session, StepScalars};
+use super::input::Input;
+use super::session::{Executable, Session, StepScalars};
 use crate::Error;
 use crate::graph::{self, Graph, Value};
 use crate::ops::samples::Sample;

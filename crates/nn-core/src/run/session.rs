@@ -4,6 +4,7 @@ use super::check::{self, Check, CheckReport};
 use super::cpu::{CpuExecutable, Surroundings, widen};
 use super::device::{Device, Kind};
 use super::explain::Explanation;
+use super::input::Input;
 use super::stepwise::{CpuCuts, CpuSteps, GpuCuts, GpuSteps};
 use crate::Error;
 use crate::graph::{Graph, Precision};
@@ -15,40 +16,6 @@ use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Values handed in at a run, in row-major order.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// For an input of type f32.
-    F32(&'a [f32]),
-    /// For an input of type f32, in double precision; only the f64 oracle takes it.
-    F64(&'a [f64]),
-    /// For an input of type u32.
-    U32(&'a [u32]),
-    /// For an input of type i32.
-    I32(&'a [i32]),
-}
-
-impl<'a> Input<'a> {
-    fn parts(self) -> (&'a [u8], usize, &'static str) {
-        match self {
-            Input::F32(values) => (bytemuck::cast_slice(values), values.len(), "f32"),
-            Input::F64(values) => (bytemuck::cast_slice(values), values.len(), "f64"),
-            Input::U32(values) => (bytemuck::cast_slice(values), values.len(), "u32"),
-            Input::I32(values) => (bytemuck::cast_slice(values), values.len(), "i32"),
-        }
-    }
-}
-
-impl<'a> From<&'a Tensor> for Input<'a> {
-    fn from(tensor: &'a Tensor) -> Input<'a> {
-        match tensor.kind().dtype {
-            DType::U32 => Input::U32(bytemuck::cast_slice(tensor.bytes())),
-            DType::I32 => Input::I32(bytemuck::cast_slice(tensor.bytes())),
-            DType::F32 | DType::F16 => Input::F32(bytemuck::cast_slice(tensor.bytes())),
-        }
-    }
-}
 
 /// The numbers of one step, see [`crate::StepScalar`]. One block of sixteen words on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck_derive::Pod, bytemuck_derive::Zeroable)]

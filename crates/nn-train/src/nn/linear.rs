@@ -1,7 +1,7 @@
 //! The fully connected layer.
 
 use super::Layer;
-use crate::scope::{Init, Scope};
+use crate::scope::{Init, Scope, WeightLayout};
 use nn_core::Value;
 
 /// `x·Wᵀ + b` over the last dimension: `(…, in)` → `(…, out)`. `torch.nn.Linear`.
@@ -55,6 +55,7 @@ impl Layer for Linear {
         let rows = if shape.rank() == 1 { x.reshape([1, self.inputs]) } else { x };
         let product = rows.matmul(weight.transpose());
         let y = if self.bias { product + s.param("bias", [self.outputs], self.bias_init) } else { product };
+        let y = s.linear_output(rows, y, WeightLayout::OutputsInputs);
         if shape.rank() == 1 { y.reshape([self.outputs]) } else { y }
     }
 }

@@ -4,6 +4,9 @@ use nn_core::ops::CrossEntropyOptions;
 use nn_core::{DType, Shape, Tensor, Value};
 use std::fmt;
 
+/// The class index of a place that has no target: it counts neither in the loss nor in the accuracy.
+pub const IGNORED: u32 = u32::MAX;
+
 /// What a model is trained to make small.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
@@ -42,6 +45,14 @@ pub enum TargetKind {
         /// How many places a row has.
         size: usize,
     },
+    /// One class index for each of the places in a row, such as the token that comes next. The model gives logits
+    /// `(rows, length, classes)`, and an index of [`IGNORED`] counts for nothing.
+    Sequences {
+        /// The number of classes.
+        count: usize,
+        /// How many places a row has.
+        length: usize,
+    },
     /// The probability of each class, as mixing two rows makes them.
     Probabilities {
         /// The number of classes.
@@ -73,8 +84,21 @@ impl Objective {
             output.recorder().fail("loss", message);
             return output;
         }
-        self.loss.mean(output, self.targets)
+        match self.kind {
+            TargetKind::Sequences { .. } => mean_cross_entropy(output, self.targets, 0.0),
+            _ => self.loss.mean(output, self.targets),
+        }
     }
+}
+
+/// The mean cross-entropy of logits `(…, classes)` over the places whose target, `u32 (…)`, is not [`IGNORED`]; 0 if
+/// there is none. The share `label_smoothing` of each target is spread over all classes alike (Szegedy et al. 2016).
+/// `torch.nn.CrossEntropyLoss(ignore_index=…, label_smoothing=…)`, which gives NaN if there is none.
+#[track_caller]
+pub fn mean_cross_entropy(logits: Value, targets: Value, label_smoothing: f32) -> Value {
+    let options = CrossEntropyOptions { ignore_index: Some(IGNORED), label_smoothing, weight: None };
+    let known = targets.not_equal(targets.recorder().scalar_u32(IGNORED)).to_f32();
+    logits.cross_entropy_with(targets, &options).sum_all() / known.sum_all().maximum(1.0)
 }
 
 impl fmt::Display for TargetKind {
@@ -82,6 +106,7 @@ impl fmt::Display for TargetKind {
         match self {
             TargetKind::Classes { count } => write!(formatter, "{count} classes"),
             TargetKind::ClassMaps { count, size } => write!(formatter, "{count} classes at {size} places a row"),
+            TargetKind::Sequences { count, length } => write!(formatter, "{length} of {count} classes a row"),
             TargetKind::Probabilities { count } => write!(formatter, "probabilities of {count} classes"),
             TargetKind::Values { width } => write!(formatter, "{width} values a row"),
         }
@@ -138,8 +163,17 @@ impl Loss {
                      is {output}"
                 ))
             }
+            (Loss::CrossEntropy, TargetKind::Sequences { count, length }) => {
+                if output.rank() == 3 && output[1] == length && output[2] >= count {
+                    return Ok(());
+                }
+                Err(format!(
+                    "the data has {targets}, so the model's output must be [rows, {length}, {count}] or have more \
+                     classes, but it is {output}"
+                ))
+            }
             (Loss::CrossEntropy, TargetKind::Probabilities { count }) if output.rank() == 2 && width == count => Ok(()),
-            (_, TargetKind::ClassMaps { .. } | TargetKind::Probabilities { .. }) => {
+            (_, TargetKind::ClassMaps { .. } | TargetKind::Sequences { .. } | TargetKind::Probabilities { .. }) => {
                 Err(format!("the loss {name} cannot be used with {targets}; use cross_entropy"))
             }
             (Loss::BinaryCrossEntropy, TargetKind::Classes { count }) if count > 2 => {

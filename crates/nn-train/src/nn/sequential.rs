@@ -2,7 +2,7 @@
 
 use super::Layer;
 use crate::scope::Scope;
-use nn_core::Value;
+use nn_core::{DType, Value};
 
 /// Applies layers in order. `torch.nn.Sequential`: parameters are named `0.weight`, `0.bias`, `2.weight`, …
 ///
@@ -50,5 +50,9 @@ impl Layer for Sequential {
     fn forward(&self, s: &mut Scope, x: Value) -> Value {
         let layers = self.layers.iter().enumerate();
         layers.fold(x, |x, (index, layer)| s.scope(&index.to_string(), |s| layer.forward(s, x)))
+    }
+
+    fn input_dtype(&self) -> DType {
+        self.layers.first().map_or(DType::F32, |layer| layer.input_dtype())
     }
 }

@@ -29,6 +29,13 @@ pub enum Init {
         /// The standard deviation.
         std: f64,
     },
+    /// Normally distributed around 0, but for one row of zeros: what `torch.nn.Embedding` does with its padding.
+    NormalButRow {
+        /// The standard deviation.
+        std: f64,
+        /// The place of the row along the first dimension.
+        row: usize,
+    },
     /// `torch.nn.init.xavier_uniform_` (Glorot and Bengio, 2010).
     XavierUniform {
         /// The factor for the activation that follows; 1 for none.
@@ -66,6 +73,7 @@ impl Init {
             Init::Constant(value) => Drawn::Constant(value),
             Init::Uniform { low, high } => Drawn::Uniform { low, high },
             Init::Normal { mean, std } => Drawn::Normal { mean, std },
+            Init::NormalButRow { std, .. } => normal(std),
             Init::XavierUniform { gain } => uniform(gain * (6.0 / (fan_in + fan_out)).sqrt()),
             Init::XavierNormal { gain } => normal(gain * (2.0 / (fan_in + fan_out)).sqrt()),
             Init::KaimingUniform { a } => uniform((6.0 / ((1.0 + a * a) * fan_in)).sqrt()),
@@ -79,7 +87,12 @@ impl Init {
             Drawn::Uniform { low, high } => (low + (high - low) * random.uniform_f64()) as f32,
             Drawn::Normal { mean, std } => (mean + std * random.normal()) as f32,
         };
-        (0..shape.elements()).map(draw).collect()
+        let mut values: Vec<f32> = (0..shape.elements()).map(draw).collect();
+        if let Init::NormalButRow { row, .. } = *self {
+            let width: usize = shape.iter().skip(1).product();
+            values.iter_mut().skip(row * width).take(width).for_each(|value| *value = 0.0);
+        }
+        values
     }
 }
 
@@ -153,6 +166,15 @@ mod tests {
             assert!((deviation / expected - 1.0).abs() < 0.02, "{init:?}: deviation {deviation}, expected {expected}");
             assert!(largest > 3.5 * expected, "{init:?}: {largest} is no normal tail");
         }
+    }
+
+    #[test]
+    fn one_row_may_begin_at_zeros() {
+        let shape = Shape::from([3, 4]);
+        let all = Init::Normal { mean: 0.0, std: 2.0 }.values(&shape, 5, "weight");
+        let others = Init::NormalButRow { std: 2.0, row: 1 }.values(&shape, 5, "weight");
+        assert_eq!((&others[..4], &others[4..8], &others[8..]), (&all[..4], &[0.0; 4][..], &all[8..]));
+        assert!(all.iter().all(|value| *value != 0.0));
     }
 
     #[test]

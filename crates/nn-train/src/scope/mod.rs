@@ -1,9 +1,12 @@
 //! The scope: what model code declares its parameters on while it is traced.
 
 mod init;
+mod lora;
 
 pub use init::Init;
 pub(crate) use init::stream_of;
+pub use lora::{Adapters, LinearLayer, Lora, WeightLayout};
+pub(crate) use lora::{adapter_names, adapter_path};
 
 use crate::Error;
 use nn_core::{DType, Graph, Shape, Trace, Value, graph};
@@ -25,6 +28,7 @@ pub struct Declaration {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declarations {
     all: Vec<Declaration>,
+    linear: Vec<LinearLayer>,
 }
 
 impl Declarations {
@@ -43,6 +47,11 @@ impl Declarations {
         self.all.iter().find(|declaration| declaration.name == name)
     }
 
+    /// The linear layers, in order: those that adapters can go to, see [`Lora`].
+    pub fn linear_layers(&self) -> &[LinearLayer] {
+        &self.linear
+    }
+
     /// How many numbers the parameters hold in all.
     pub fn parameter_count(&self) -> usize {
         self.parameters().map(|declaration| declaration.shape.elements()).sum()
@@ -57,6 +66,9 @@ pub struct Scope {
     training: bool,
     next_stream: u32,
     declarations: Declarations,
+    /// What each of the declared linear layers gave.
+    linear_results: Vec<Value>,
+    adapting: Option<lora::Adapting>,
 }
 
 impl Scope {
@@ -125,6 +137,9 @@ impl Scope {
     /// Makes a value readable after a run. Its name has no path.
     #[track_caller]
     pub fn output(&mut self, name: &str, value: Value) {
+        for (layer, result) in self.declarations.linear.iter_mut().zip(&self.linear_results) {
+            layer.is_output |= result.is(value);
+        }
         self.trace.output(name, value);
     }
 
@@ -169,6 +184,8 @@ pub fn trace_model(
             training,
             next_stream: 0,
             declarations: Declarations::default(),
+            linear_results: Vec::new(),
+            adapting: None,
         };
         function(&mut scope)?;
         declarations = scope.declarations;

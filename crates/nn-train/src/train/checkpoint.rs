@@ -3,6 +3,7 @@
 use super::files::{TensorFile, read_tensors, write_tensors};
 use super::trainer::{Trainer, not_built};
 use crate::Error;
+use crate::scope::adapter_path;
 use nn_core::{Shape, Tensor};
 use std::path::Path;
 
@@ -30,7 +31,9 @@ impl Trainer {
     }
 
     /// Takes the model's tensors from a safetensors file (F32, F16 or BF16), also from one of
-    /// [`Trainer::save_training`]. Nothing changes on an error.
+    /// [`Trainer::save_training`], under the model's names or those it knows besides
+    /// ([`Layer::own_name`](crate::Layer::own_name)). With [`Trainer::lora`] the file may be that of the model without
+    /// adapters, and lack modules that are to be saved: all these stay as they are. Nothing changes on an error.
     ///
     /// # Errors
     /// If the model is not built, the file cannot be read or is damaged, or tensors are missing, surplus or of
@@ -40,7 +43,14 @@ impl Trainer {
         if metadata.contains_key(PROGRESS) {
             tensors.retain(|(name, _)| !name.starts_with("optimizer/"));
         }
-        let expected = self.expected(false)?;
+        let own = |(name, tensor): (String, Tensor)| Some((self.model.own_name(&name)?, tensor));
+        let tensors: Vec<(String, Tensor)> = tensors.into_iter().filter_map(own).collect();
+        let mut expected = self.expected(false)?;
+        if let Some(adapters) = self.adapters()
+            && !tensors.iter().any(|(name, _)| adapter_path(name).is_some())
+        {
+            expected.retain(|(name, _)| !adapters.trains(name) || tensors.iter().any(|(known, _)| known == name));
+        }
         self.take(path.as_ref(), tensors, &expected)
     }
 
@@ -103,7 +113,8 @@ impl Trainer {
         let mut expected: Vec<(String, Shape)> =
             built.declarations.iter().map(|known| (known.name.clone(), known.shape.clone())).collect();
         if with_optimizer {
-            let trained = built.declarations.parameters().filter(|known| self.trains(&known.name));
+            let adapters = built.adapters.as_ref();
+            let trained = built.declarations.parameters().filter(|known| self.trains(adapters, &known.name));
             let parameters: Vec<_> = trained.map(|known| (known.name.clone(), known.shape.clone())).collect();
             let states = self.settings.optimizer.states(&parameters);
             expected.extend(states.into_iter().map(|state| (state.name, state.shape)));
@@ -112,7 +123,15 @@ impl Trainer {
     }
 
     /// Sets the session's tensors, if they are exactly those expected.
-    fn take(&mut self, path: &Path, tensors: Vec<(String, Tensor)>, expected: &[(String, Shape)]) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If they are not: all that are missing, surplus or of another shape are listed.
+    pub(super) fn take(
+        &mut self,
+        path: &Path,
+        tensors: Vec<(String, Tensor)>,
+        expected: &[(String, Shape)],
+    ) -> Result<(), Error> {
         let mut problems = Vec::new();
         for (name, shape) in expected {
             match tensors.iter().find(|(known, _)| known == name) {

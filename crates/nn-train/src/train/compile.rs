@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::nn::Init;
 use crate::optim::{Optimizer, StateDeclaration, clip_gradients};
-use crate::scope::{Declarations, Scope, trace_model};
+use crate::scope::{Declarations, LinearLayer, Scope, adapter_names, trace_model};
 use nn_core::run::Executable;
 use nn_core::{DType, Graph, Session, Shape, Tensor, TensorType, passes};
 
@@ -127,7 +127,18 @@ fn keeps(session: &Session, name: &str) -> bool {
 }
 
 /// Sets the states that the session does not keep yet.
+///
+/// # Errors
+/// If a layer whose adapter the session keeps was traced without it, or a state cannot be set.
 pub(super) fn begin(session: &mut Session, declarations: &Declarations, seed: u64) -> Result<(), Error> {
+    let forgotten = |layer: &&LinearLayer| !layer.adapted && keeps(session, &adapter_names(&layer.path)[1]);
+    if let Some(layer) = declarations.linear_layers().iter().find(forgotten) {
+        return Err(Error::Setting(format!(
+            "the session keeps a low-rank adapter of `{}`, but the program was traced without it; call Scope::adapt with \
+             Trainer::adapters before the model's layers, or Trainer::merge before",
+            layer.path
+        )));
+    }
     for declaration in declarations.iter() {
         if !keeps(session, &declaration.name) {
             let init: &Init = &declaration.init;

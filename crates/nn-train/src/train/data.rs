@@ -1,7 +1,8 @@
 //! What the trainer needs of a data set, and a data set in memory.
 
 use crate::Error;
-use crate::nn::TargetKind;
+use crate::nn::{IGNORED, TargetKind};
+use nn_core::DType;
 
 /// The targets of a data set, for all rows.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,18 @@ pub enum TargetsRef<'a> {
         /// How many places a row has.
         size: usize,
     },
+    /// A class for each of `length` places in a row, such as the token that comes next, or
+    /// [`IGNORED`](crate::nn::IGNORED).
+    Sequences {
+        /// Row `r` has `labels[r · stride ..][.. length]`.
+        labels: &'a [u32],
+        /// The number of classes.
+        count: usize,
+        /// How many places a row has.
+        length: usize,
+        /// From one row to the next; rows overlap where it is less than `length`.
+        stride: usize,
+    },
     /// Numbers, `width` a row, in row-major order.
     Values {
         /// `rows · width` numbers.
@@ -37,6 +50,7 @@ impl TargetsRef<'_> {
         match *self {
             TargetsRef::Classes { count, .. } => TargetKind::Classes { count },
             TargetsRef::ClassMaps { count, size, .. } => TargetKind::ClassMaps { count, size },
+            TargetsRef::Sequences { count, length, .. } => TargetKind::Sequences { count, length },
             TargetsRef::Values { width, .. } => TargetKind::Values { width },
         }
     }
@@ -53,8 +67,18 @@ pub trait Data: Sync {
     /// The targets of all rows.
     fn targets(&self) -> TargetsRef<'_>;
 
-    /// Appends the samples of these rows to `inputs`, one after the other.
+    /// The element type of the samples: `f32`, or `u32` for token ids.
+    fn sample_dtype(&self) -> DType {
+        DType::F32
+    }
+
+    /// Appends the samples of these rows to `inputs`, one after the other. For samples of `u32` values it is not called.
     fn batch(&self, rows: &[usize], inputs: &mut Vec<f32>);
+
+    /// As [`Data::batch`], for samples of `u32` values only.
+    fn batch_indices(&self, rows: &[usize], inputs: &mut Vec<u32>) {
+        let _ = (rows, inputs);
+    }
 
     /// As [`Data::batch`] for training: with random changes to the samples, if the data has such. They may depend on
     /// the row and on `visit`, which is another number in each epoch and for each seed, and on nothing else.
@@ -156,17 +180,25 @@ pub(super) fn check(data: &dyn Data, what: &str) -> Result<(), Error> {
     check_targets(data, what)?;
     let size: usize = data.sample_shape().iter().product();
     let rows: Vec<usize> = (0..data.rows()).collect();
+    let complete = |found: usize, rows: usize| match rows * size {
+        wanted if found == wanted => Ok(()),
+        wanted => Err(Error::Data(format!("{what} gave {found} input values for {rows} rows, expected {wanted}"))),
+    };
+    if data.sample_dtype() == DType::U32 {
+        // Whether a model knows the indices is for the model to say; rows may overlap, so not all are read.
+        let mut inputs = Vec::new();
+        for rows in [&rows[..1], &rows[rows.len() - 1..]] {
+            inputs.clear();
+            data.batch_indices(rows, &mut inputs);
+            complete(inputs.len(), 1)?;
+        }
+        return Ok(());
+    }
     let mut inputs = Vec::new();
     for rows in rows.chunks(256) {
         inputs.clear();
         data.batch(rows, &mut inputs);
-        if inputs.len() != rows.len() * size {
-            let (found, wanted) = (inputs.len(), rows.len() * size);
-            return Err(Error::Data(format!(
-                "{what} gave {found} input values for {} rows, expected {wanted}",
-                rows.len()
-            )));
-        }
+        complete(inputs.len(), rows.len())?;
         if let Some(place) = inputs.iter().position(|value| !value.is_finite()) {
             let (row, column) = (rows[place / size], place % size);
             let value = inputs[place];
@@ -200,6 +232,20 @@ fn check_targets(data: &dyn Data, what: &str) -> Result<(), Error> {
     match data.targets() {
         TargetsRef::Classes { labels, count } => classes(labels, count, 1),
         TargetsRef::ClassMaps { labels, count, size } => classes(labels, count, size),
+        TargetsRef::Sequences { labels, count, length, stride } => {
+            if length == 0 || stride == 0 || labels.len() < (rows - 1) * stride + length {
+                return mismatch(labels.len(), (rows - 1) * stride + length);
+            }
+            match labels.iter().position(|&label| label as usize >= count && label != IGNORED) {
+                Some(place) => Err(Error::Data(format!(
+                    "{what} has the target {} at place {place} (counted from 0), but there are {count} classes: they \
+                     must be 0 to {}",
+                    labels[place],
+                    count.saturating_sub(1)
+                ))),
+                None => Ok(()),
+            }
+        }
         TargetsRef::Values { values, width } => {
             if width == 0 || values.len() != rows * width {
                 return mismatch(values.len(), rows * width.max(1));

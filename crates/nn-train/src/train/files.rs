@@ -32,7 +32,11 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str,
     })
 }
 
-fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+/// Writes a file beside its place and renames it.
+///
+/// # Errors
+/// The system's.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let name = path.file_name().ok_or_else(|| std::io::Error::other("the path names no file"))?;
     let temporary = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {

@@ -7,6 +7,7 @@ use super::loader::{Loader, Source, handed};
 use super::observer::{EvalReport, Observer, StepReport};
 use super::trainer::{Length, ProgramKey, Purpose, Settings, Trainer};
 use crate::Error;
+use nn_core::DType;
 use nn_core::run::RunResult;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -91,7 +92,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::fit`], but for those of running.
     pub fn prepare(&mut self, data: &dyn Data) -> Result<(), Error> {
-        check(data, "the training data")?;
+        self.check_data(data, "the training data")?;
         self.build(data.sample_shape())?;
         let rows = self.settings.batch_size.min(data.rows());
         let check = self.settings.check.clone();
@@ -115,10 +116,10 @@ impl Trainer {
         validation: Option<&dyn Data>,
         observer: &mut dyn Observer,
     ) -> Result<FitReport, Error> {
-        check(data, "the training data")?;
+        self.check_data(data, "the training data")?;
         self.build(data.sample_shape())?;
         if let Some(validation) = validation {
-            check(validation, "the validation data")?;
+            self.check_data(validation, "the validation data")?;
             self.build(validation.sample_shape())?;
         }
         let report = std::thread::scope(|scope| self.run(scope, data, validation, observer));
@@ -127,6 +128,18 @@ impl Trainer {
             self.forget_programs();
         }
         report
+    }
+
+    /// Checks a data set as a whole, and that the model takes such samples.
+    pub(super) fn check_data(&self, data: &dyn Data, what: &str) -> Result<(), Error> {
+        let (found, wanted) = (data.sample_dtype(), self.model.input_dtype());
+        if found != wanted {
+            return Err(Error::Data(format!(
+                "{what} has samples of {found} values, but the model takes {wanted} ({})",
+                if wanted == DType::U32 { "token ids" } else { "numbers" }
+            )));
+        }
+        check(data, what)
     }
 
     /// How batches of this data are made.
@@ -201,6 +214,9 @@ impl Trainer {
                 let measured = self.evaluate_checked(validation, self.settings.evaluation_batches)?;
                 let report = EvalReport { step, epoch, evaluation: measured };
                 if reports.observer.on_evaluation(&report) == ControlFlow::Break(()) {
+                    reports.stop = true;
+                }
+                if reports.observer.after_evaluation(self, step)?.is_break() {
                     reports.stop = true;
                 }
                 evaluation = Some(report.evaluation);

@@ -6,8 +6,8 @@ use crate::Error;
 use crate::nn::{Loss, TargetKind};
 use crate::scope::stream_of;
 use cpu_reference::philox::Philox;
-use nn_core::Input;
 use nn_core::run::Executable;
+use nn_core::{DType, Input};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::Scope;
@@ -15,34 +15,66 @@ use std::thread::Scope;
 /// Batches that a thread makes ahead.
 const AHEAD: usize = 2;
 
-/// The targets of a batch as its program takes them.
-pub(super) enum TargetBatch {
+/// The samples or the targets of a batch as its program takes them.
+pub(super) enum Elements {
     Indices(Vec<u32>),
     Numbers(Vec<f32>),
 }
 
-impl Default for TargetBatch {
-    fn default() -> TargetBatch {
-        TargetBatch::Indices(Vec::new())
+impl Default for Elements {
+    fn default() -> Elements {
+        Elements::Numbers(Vec::new())
     }
 }
 
-impl TargetBatch {
+impl Elements {
+    /// Makes samples, with the memory of the last ones if they are of the same type: `numbers` or `indices` appends them.
+    pub(super) fn refill(
+        &mut self,
+        data: &dyn Data,
+        numbers: impl FnOnce(&mut Vec<f32>),
+        indices: impl FnOnce(&mut Vec<u32>),
+    ) {
+        *self = match (data.sample_dtype(), std::mem::take(self)) {
+            (DType::U32, old) => {
+                let mut kept = if let Elements::Indices(old) = old { old } else { Vec::new() };
+                kept.clear();
+                indices(&mut kept);
+                Elements::Indices(kept)
+            }
+            (_, old) => {
+                let mut kept = if let Elements::Numbers(old) = old { old } else { Vec::new() };
+                kept.clear();
+                numbers(&mut kept);
+                Elements::Numbers(kept)
+            }
+        };
+    }
+
+    /// The samples of these rows, unchanged.
+    pub(super) fn read(&mut self, data: &dyn Data, rows: &[usize]) {
+        self.refill(data, |numbers| data.batch(rows, numbers), |indices| data.batch_indices(rows, indices));
+    }
+
+    /// The targets of these rows.
     pub(super) fn gather(&mut self, targets: TargetsRef<'_>, loss: Loss, rows: &[usize]) {
         *self = match targets {
             TargetsRef::Classes { labels, .. } if loss == Loss::BinaryCrossEntropy => {
-                TargetBatch::Numbers(rows.iter().map(|&row| labels[row] as f32).collect())
+                Elements::Numbers(rows.iter().map(|&row| labels[row] as f32).collect())
             }
-            TargetsRef::Classes { labels, .. } => TargetBatch::Indices(rows.iter().map(|&row| labels[row]).collect()),
-            TargetsRef::ClassMaps { labels, size, .. } => TargetBatch::Indices(gather(labels, size, rows)),
-            TargetsRef::Values { values, width } => TargetBatch::Numbers(gather(values, width, rows)),
+            TargetsRef::Classes { labels, .. } => Elements::Indices(rows.iter().map(|&row| labels[row]).collect()),
+            TargetsRef::ClassMaps { labels, size, .. } => Elements::Indices(gather(labels, size, rows)),
+            TargetsRef::Sequences { labels, length, stride, .. } => Elements::Indices(
+                rows.iter().flat_map(|row| &labels[row * stride..row * stride + length]).copied().collect(),
+            ),
+            TargetsRef::Values { values, width } => Elements::Numbers(gather(values, width, rows)),
         };
     }
 
     pub(super) fn input(&self) -> Input<'_> {
         match self {
-            TargetBatch::Indices(indices) => Input::U32(indices),
-            TargetBatch::Numbers(numbers) => Input::F32(numbers),
+            Elements::Indices(indices) => Input::U32(indices),
+            Elements::Numbers(numbers) => Input::F32(numbers),
         }
     }
 }
@@ -50,10 +82,10 @@ impl TargetBatch {
 /// What to hand to a program. A model with a loss of its own may not need the targets; its program then lacks them.
 pub(super) fn handed<'a>(
     program: &Executable,
-    inputs: &'a [f32],
-    targets: &'a TargetBatch,
+    inputs: &'a Elements,
+    targets: &'a Elements,
 ) -> Vec<(&'static str, Input<'a>)> {
-    let mut handed = vec![("inputs", Input::F32(inputs))];
+    let mut handed = vec![("inputs", inputs.input())];
     if program.schedule().inputs.iter().any(|(name, _)| name == "targets") {
         handed.push(("targets", targets.input()));
     }
@@ -70,8 +102,8 @@ pub(super) struct Batch {
     /// The epoch, from 0.
     pub(super) epoch: u64,
     pub(super) rows: usize,
-    pub(super) inputs: Vec<f32>,
-    pub(super) targets: TargetBatch,
+    pub(super) inputs: Elements,
+    pub(super) targets: Elements,
 }
 
 /// How batches are made; each thread has its own.
@@ -98,17 +130,20 @@ impl Loader<'_> {
         let epoch = self.batches.epoch(step);
         let rows = self.batches.rows(step);
         (batch.epoch, batch.rows) = (epoch, rows.len());
-        batch.inputs.clear();
-        let visit = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(epoch);
-        self.data.augmented(visit, rows, &mut batch.inputs);
-        match self.data.targets() {
-            TargetsRef::Classes { labels, count } if self.mixup > 0.0 => {
+        let (data, visit) = (self.data, self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(epoch));
+        batch.inputs.refill(
+            data,
+            |numbers| data.augmented(visit, rows, numbers),
+            |indices| data.batch_indices(rows, indices),
+        );
+        match (data.targets(), &mut batch.inputs) {
+            (TargetsRef::Classes { labels, count }, Elements::Numbers(inputs)) if self.mixup > 0.0 => {
                 let classes: Vec<usize> = rows.iter().map(|&row| labels[row] as usize).collect();
                 let mut random = Philox::new(self.seed, stream_of(&format!("mixup/{step}")));
-                let probabilities = mix(&mut random, self.mixup, &mut batch.inputs, &classes, count);
-                batch.targets = TargetBatch::Numbers(probabilities);
+                let probabilities = mix(&mut random, self.mixup, inputs, &classes, count);
+                batch.targets = Elements::Numbers(probabilities);
             }
-            targets => batch.targets.gather(targets, self.loss, rows),
+            (targets, _) => batch.targets.gather(targets, self.loss, rows),
         }
     }
 }

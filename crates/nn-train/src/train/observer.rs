@@ -46,6 +46,16 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
+    /// The validation data was evaluated after step `step`: the place to try the model out, such as by programs of one's
+    /// own in its session.
+    ///
+    /// # Errors
+    /// Whatever ends the run.
+    fn after_evaluation(&mut self, trainer: &mut Trainer, step: u32) -> Result<ControlFlow<()>, Error> {
+        let _ = (trainer, step);
+        Ok(ControlFlow::Continue(()))
+    }
+
     /// Step `step` was handed to the device: the place to save checkpoints (saving waits for the device).
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::evaluate::measure;
 use crate::Error;
 use crate::nn::{Layer, Loss, Objective, TargetKind};
 use crate::optim::{Adam, Optimizer, Schedule};
-use crate::scope::{Declarations, Scope, trace_model};
+use crate::scope::{Adapters, Declarations, Lora, Scope, trace_model};
 use nn_core::run::Executable;
 use nn_core::{Check, DType, Device, Graph, Session, StepScalars, Value};
 use std::collections::HashMap;
@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) order: Order,
     clip_norm: Option<f64>,
     frozen: Vec<String>,
+    pub(super) lora: Option<Lora>,
     pub(super) evaluate_every: Option<u32>,
     pub(super) evaluation_batches: Option<usize>,
     pub(super) mixup: f64,
@@ -57,6 +58,8 @@ pub(super) enum Length {
 pub(super) struct Built {
     pub(super) sample_shape: Vec<usize>,
     pub(super) declarations: Declarations,
+    /// The layers that have low-rank adapters, if they are used.
+    pub(super) adapters: Option<Adapters>,
     pub(super) session: Session,
 }
 
@@ -89,6 +92,7 @@ impl Trainer {
             order: Order::Shuffled,
             clip_norm: None,
             frozen: Vec::new(),
+            lora: None,
             evaluate_every: None,
             evaluation_batches: None,
             mixup: 0.0,
@@ -175,6 +179,15 @@ impl Trainer {
         self.set(|settings| settings.frozen.push(prefix.to_string()))
     }
 
+    /// Trains low-rank adapters of the chosen linear layers, and the modules named to be saved; all else is frozen, and
+    /// the optimiser keeps nothing of it. Initial values and the numbers that the model draws stay as they are without.
+    /// To be set before the first [`Trainer::build`] or [`Trainer::fit`]; then [`Trainer::load`] the model's weights,
+    /// train, and [`Trainer::save_adapter`] or [`Trainer::merge`]. `peft.get_peft_model`.
+    #[must_use]
+    pub fn lora(self, lora: Lora) -> Trainer {
+        self.set(|settings| settings.lora = Some(lora))
+    }
+
     /// Evaluates the validation data each time so many steps are done; the default is after each epoch. It is
     /// evaluated at the end of a run in any case.
     #[must_use]
@@ -255,7 +268,8 @@ impl Trainer {
     /// nothing.
     ///
     /// # Errors
-    /// If the model does not fit the shape, `freeze` names no parameter, or the model was built for another shape.
+    /// If the model does not fit the shape, `freeze` names no parameter, `lora` no linear layer, or the model was built
+    /// for another shape.
     pub fn build(&mut self, sample_shape: &[usize]) -> Result<(), Error> {
         self.check_settings()?;
         if let Some(built) = &self.built {
@@ -267,11 +281,11 @@ impl Trainer {
                 built.sample_shape
             )));
         }
-        let declarations = self.declare(sample_shape)?;
+        let (declarations, adapters) = self.declare(sample_shape)?;
         let device = self.settings.device.clone().unwrap_or_else(Device::auto);
         let mut session = Session::new(&device);
         begin(&mut session, &declarations, self.settings.seed)?;
-        self.built = Some(Built { sample_shape: sample_shape.to_vec(), declarations, session });
+        self.built = Some(Built { sample_shape: sample_shape.to_vec(), declarations, adapters, session });
         Ok(())
     }
 
@@ -289,10 +303,15 @@ impl Trainer {
         Ok(self.settings.optimizer.check()?)
     }
 
-    /// What the model declares for samples of this shape, once what is frozen is found in it.
-    fn declare(&self, sample_shape: &[usize]) -> Result<Declarations, Error> {
+    /// What the model declares for samples of this shape, once what is frozen or adapted is found in it.
+    pub(super) fn declare(&self, sample_shape: &[usize]) -> Result<(Declarations, Option<Adapters>), Error> {
         let key = ProgramKey { rows: self.settings.batch_size, purpose: Purpose::Prediction };
-        let (_, declarations) = trace_model(false, |s| self.trace(s, sample_shape, key))?;
+        let traced = |adapters| trace_model(false, |s| self.trace(s, sample_shape, adapters, key));
+        let (_, mut declarations) = traced(None)?;
+        let adapters = self.settings.lora.as_ref().map(|lora| lora.choose(&declarations)).transpose()?;
+        if adapters.is_some() {
+            declarations = traced(adapters.as_ref())?.1;
+        }
         for prefix in &self.settings.frozen {
             if !declarations.parameters().any(|parameter| parameter.name.starts_with(prefix)) {
                 let names: Vec<&str> = declarations.parameters().map(|parameter| parameter.name.as_str()).collect();
@@ -300,7 +319,7 @@ impl Trainer {
                 return Err(Error::Setting(format!("freeze({prefix:?}) names no parameter; the model has {names}")));
             }
         }
-        Ok(declarations)
+        Ok((declarations, adapters))
     }
 
     /// The graph of a training step of `rows` samples of this shape, without the batch dimension. Needs no device and
@@ -315,8 +334,9 @@ impl Trainer {
         targets: TargetKind,
     ) -> Result<TrainingGraph, Error> {
         self.check_settings()?;
-        self.declare(sample_shape)?;
-        self.trace_training(sample_shape, ProgramKey { rows, purpose: Purpose::Training(targets) })
+        let (_, adapters) = self.declare(sample_shape)?;
+        let key = ProgramKey { rows, purpose: Purpose::Training(targets) };
+        self.trace_training(sample_shape, adapters.as_ref(), key)
     }
 
     /// The graph that evaluates `rows` samples of this shape; as [`Trainer::training_graph`].
@@ -325,15 +345,24 @@ impl Trainer {
     /// As [`Trainer::build`]; also if the targets don't fit the loss.
     pub fn evaluation_graph(&self, sample_shape: &[usize], rows: usize, targets: TargetKind) -> Result<Graph, Error> {
         self.check_settings()?;
-        self.declare(sample_shape)?;
+        let (_, adapters) = self.declare(sample_shape)?;
         let key = ProgramKey { rows, purpose: Purpose::Evaluation(targets) };
-        Ok(trace_model(false, |s| self.trace(s, sample_shape, key))?.0)
+        Ok(trace_model(false, |s| self.trace(s, sample_shape, adapters.as_ref(), key))?.0)
     }
 
     /// Records the model and what the purpose needs on top.
-    fn trace(&self, s: &mut Scope, sample_shape: &[usize], key: ProgramKey) -> Result<(), nn_core::Error> {
+    fn trace(
+        &self,
+        s: &mut Scope,
+        sample_shape: &[usize],
+        adapters: Option<&Adapters>,
+        key: ProgramKey,
+    ) -> Result<(), nn_core::Error> {
+        if let Some(adapters) = adapters {
+            s.adapt(adapters);
+        }
         let sizes: Vec<usize> = std::iter::once(key.rows).chain(sample_shape.iter().copied()).collect();
-        let inputs = s.input("inputs", DType::F32, sizes);
+        let inputs = s.input("inputs", self.model.input_dtype(), sizes);
         let output = match key.purpose {
             Purpose::Prediction => {
                 let output = self.model.forward(s, inputs);
@@ -362,7 +391,9 @@ impl Trainer {
         let targets = match kind {
             TargetKind::Classes { .. } if loss == Loss::BinaryCrossEntropy => s.input("targets", DType::F32, [rows]),
             TargetKind::Classes { .. } => s.input("targets", DType::U32, [rows]),
-            TargetKind::ClassMaps { size, .. } => s.input("targets", DType::U32, [rows, size]),
+            TargetKind::ClassMaps { size, .. } | TargetKind::Sequences { length: size, .. } => {
+                s.input("targets", DType::U32, [rows, size])
+            }
             TargetKind::Probabilities { count: width } | TargetKind::Values { width } => {
                 s.input("targets", DType::F32, [rows, width])
             }
@@ -374,8 +405,9 @@ impl Trainer {
     }
 
     /// Whether an optimiser may change the parameter.
-    pub(super) fn trains(&self, name: &str) -> bool {
-        !self.settings.frozen.iter().any(|prefix| name.starts_with(prefix))
+    pub(super) fn trains(&self, adapters: Option<&Adapters>, name: &str) -> bool {
+        let frozen = self.settings.frozen.iter().any(|prefix| name.starts_with(prefix));
+        !frozen && adapters.is_none_or(|adapters| adapters.trains(name))
     }
 
     /// The session, and the program for a purpose, compiled at its first use.
@@ -397,11 +429,13 @@ impl Trainer {
     }
 
     fn compile(&mut self, built: &mut Built, key: ProgramKey) -> Result<(), Error> {
-        let seed = self.settings.seed;
+        let (seed, adapters) = (self.settings.seed, built.adapters.as_ref());
         let compiled = match key.purpose {
-            Purpose::Training(_) => self.trace_training(&built.sample_shape, key)?.compile(&mut built.session, seed),
+            Purpose::Training(_) => {
+                self.trace_training(&built.sample_shape, adapters, key)?.compile(&mut built.session, seed)
+            }
             Purpose::Evaluation(_) | Purpose::Prediction => {
-                compile(&mut built.session, false, seed, |s| self.trace(s, &built.sample_shape, key))
+                compile(&mut built.session, false, seed, |s| self.trace(s, &built.sample_shape, adapters, key))
             }
         }?;
         let known = |name: &str| built.declarations.get(name).is_some();
@@ -415,10 +449,15 @@ impl Trainer {
         Ok(())
     }
 
-    fn trace_training(&self, sample_shape: &[usize], key: ProgramKey) -> Result<TrainingGraph, Error> {
+    fn trace_training(
+        &self,
+        sample_shape: &[usize],
+        adapters: Option<&Adapters>,
+        key: ProgramKey,
+    ) -> Result<TrainingGraph, Error> {
         let Settings { optimizer, clip_norm, .. } = &self.settings;
-        let function = |s: &mut Scope| self.trace(s, sample_shape, key);
-        training_graph(optimizer, *clip_norm, |name| self.trains(name), function)
+        let function = |s: &mut Scope| self.trace(s, sample_shape, adapters, key);
+        training_graph(optimizer, *clip_norm, |name| self.trains(adapters, name), function)
     }
 
     /// Drops every program, with results that were not fetched.

@@ -112,7 +112,7 @@ impl KernelOp for CrossEntropy {
     /// Of a loss the sum of its terms' absolute values, of which the logarithm's error counts like 1; of the largest
     /// logit 0, since it is chosen; of the sum itself.
     fn magnitudes(&self, call: &mut CpuCall<'_>) -> Option<Result<(), Error>> {
-        Some(self.cpu(call).and_then(|()| {
+        Some(self.cpu(call).map(|()| {
             let columns = call.inputs[0].layout.shape[1];
             let (logits, targets) = (call.inputs[0].elements::<f64>(), call.inputs[1].elements::<u32>());
             let weights = absolute(&call.inputs[2..]);
@@ -130,7 +130,6 @@ impl KernelOp for CrossEntropy {
                 let spread: f64 = if smoothing > 0.0 { (0..columns).map(away).sum() } else { 0.0 };
                 call.output::<f64>(0)[row] = own + smoothing / columns as f64 * spread;
             }
-            Ok(())
         }))
     }
 }

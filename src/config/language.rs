@@ -1,0 +1,109 @@
+//! From configurations to data of which a model is to say what comes next.
+
+use super::Data;
+use super::pictures::Parts;
+use crate::error::Error;
+use nn_data::tokens::{check_range, read_tokens};
+use nn_data::{Dataset, Inputs, Targets, Tokenizer, own_corpus, read_text};
+use std::path::Path;
+
+/// Tokens a row if nothing is said.
+const CONTEXT: usize = 64;
+/// The share of a text that is held out if nothing is said: the last tenth.
+const VALIDATION: f64 = 0.1;
+
+/// How texts became tokens.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) tokenizer: Tokenizer,
+    /// Of a text to go on with: its bytes for each token.
+    pub(crate) bytes_per_token: Option<f64>,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+    /// Of each row that is evaluated at the end the text that it comes from, where rows are texts.
+    pub(crate) shown: Vec<String>,
+}
+
+/// Data of kind `tokens`.
+///
+/// # Errors
+/// What is wrong with the file or with a token, with its place; too few tokens for a row.
+pub(super) fn tokens(data: &mut Data, path: &Path, vocabulary: Option<usize>) -> Result<Parts, Error> {
+    let tokens = read_tokens(path)?;
+    let count = vocabulary.unwrap_or_else(|| tokens.iter().max().map_or(1, |&largest| largest as usize + 1));
+    let name = path.display().to_string();
+    check_range(&name, &tokens, count)?;
+    let fraction = *data.validation.get_or_insert(0.0);
+    windows(data, &name, tokens, count, fraction)
+}
+
+/// Data of kind `text`: by default the project's own sources.
+///
+/// # Errors
+/// What is wrong with the text or the tokeniser, with its place.
+pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
+    let (text, name) = match &data.path {
+        Some(path) => (read_text(path)?, path.display().to_string()),
+        None => (own_corpus()?, "the sources of wgrad".to_string()),
+    };
+    let fraction = *data.validation.get_or_insert(VALIDATION);
+    let tokenizer = match &data.tokenizer {
+        Some(path) if path.as_os_str() != "char" => Tokenizer::load(path)?,
+        _ => Tokenizer::characters(&text, &[])?,
+    };
+    let tokens = tokenizer.encode(&text)?;
+    let bytes_per_token = Some(text.len() as f64 / tokens.len().max(1) as f64);
+    let parts = windows(data, &name, tokens, tokenizer.vocabulary_size(), fraction)?;
+    let text = Text { tokenizer, bytes_per_token, notes: Vec::new(), shown: Vec::new() };
+    Ok(Parts { text: Some(text), ..parts })
+}
+
+/// The rows of a long list of tokens, the last part of which is held out.
+///
+/// # Errors
+/// If the settings make no sense, or there are too few tokens.
+pub(super) fn windows(
+    data: &mut Data,
+    name: &str,
+    mut tokens: Vec<u32>,
+    count: usize,
+    fraction: f64,
+) -> Result<Parts, Error> {
+    let context = *data.context.get_or_insert(CONTEXT);
+    let sequential = data.order.as_deref() == Some("sequential");
+    let stride = *data.stride.get_or_insert(if sequential { context } else { 1 });
+    for (key, number) in [("context", context), ("stride", stride)] {
+        if number == 0 {
+            return Err(Error::usage(format!("data.{key} = 0 makes no sense; give 1 or more")));
+        }
+    }
+    if !(0.0..1.0).contains(&fraction) {
+        return Err(Error::usage(format!("data.validation = {fraction} must be 0 or more and below 1")));
+    }
+    let first = ((tokens.len() as f64) * (1.0 - fraction)) as usize;
+    let held_out = tokens.split_off(first);
+    let all = rows(name, tokens, context, stride, count)?;
+    let validation = if fraction > 0.0 { Some(rows(name, held_out, context, context, count)?) } else { None };
+    Ok(Parts { validation, ..Parts::one(all) })
+}
+
+/// Row `r` begins at token `r · stride`; its targets are the tokens that follow each.
+fn rows(name: &str, tokens: Vec<u32>, context: usize, stride: usize, count: usize) -> Result<Dataset, Error> {
+    if tokens.len() <= context {
+        return Err(Error::run(format!(
+            "{name}: {} tokens are too few for rows of {context} and the token that follows; give a smaller data.context \
+             or more data",
+            tokens.len()
+        )));
+    }
+    let labels = tokens[1..].to_vec();
+    let set = Dataset {
+        name: name.into(),
+        inputs: Inputs::Tokens { values: tokens, stride, vocabulary: count },
+        sample_shape: vec![context],
+        targets: Targets::Sequences { labels, length: context, stride, count },
+        augmentation: None,
+    };
+    set.validate()?;
+    Ok(set)
+}
