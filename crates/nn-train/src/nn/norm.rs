@@ -152,6 +152,17 @@ impl BatchNorm {
     }
 }
 
+/// Normalises over the last dimensions, which are those of `own`, seen as one.
+fn in_rows(x: Value, own: &Shape, normalise: impl FnOnce(Value) -> Value) -> Value {
+    if own.rank() == 1 {
+        return normalise(x);
+    }
+    let shape = x.shape();
+    let leading = shape[..shape.rank() - own.rank()].iter().copied();
+    let rows: Vec<usize> = leading.chain([own.elements()]).collect();
+    normalise(x.reshape(rows)).reshape(shape)
+}
+
 /// Layer normalisation (Ba et al., 2016) over the last dimensions, sample by sample. `torch.nn.LayerNorm`.
 ///
 /// Parameters: `weight`, ones at first, and `bias`, zeros, both of the normalised shape.
@@ -187,13 +198,9 @@ impl Layer for LayerNorm {
             s.trace().fail("layer_norm", message);
             return x;
         }
-        let affine = self.elementwise_affine.then(|| parameters(s, own, own, self.bias));
+        let affine = self.elementwise_affine.then(|| parameters(s, own, &[own.elements()], self.bias));
         let (weight, bias) = affine.map_or((None, None), |(weight, bias)| (Some(weight), bias));
-        if own.rank() == 1 {
-            return x.layer_norm(weight, bias, self.eps);
-        }
-        let axes: Vec<usize> = (shape.rank() - own.rank()..shape.rank()).collect();
-        x.normalise(&axes, self.eps, weight, bias)
+        in_rows(x, own, |rows| rows.layer_norm(weight, bias, self.eps))
     }
 }
 
@@ -230,14 +237,8 @@ impl Layer for RmsNorm {
             s.trace().fail("rms_norm", message);
             return x;
         }
-        let flat = [own.elements()];
-        let weight = self.elementwise_affine.then(|| parameters(s, own, &flat, false).0);
-        if own.rank() == 1 {
-            return x.rms_norm(weight, self.eps);
-        }
-        let leading = shape[..shape.rank() - own.rank()].iter().copied();
-        let rows: Vec<usize> = leading.chain(flat).collect();
-        x.reshape(rows).rms_norm(weight, self.eps).reshape(shape)
+        let weight = self.elementwise_affine.then(|| parameters(s, own, &[own.elements()], false).0);
+        in_rows(x, own, |rows| rows.rms_norm(weight, self.eps))
     }
 }
 

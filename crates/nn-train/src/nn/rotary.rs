@@ -53,12 +53,12 @@ impl RotaryTable {
         RotaryTable { theta: 10_000.0, size, scaling: RotaryScaling::None }
     }
 
-    /// By how much each pair turns from a position to the next, in radians, in a table of `length` positions; computed in
-    /// double precision. `inv_freq` of `transformers`' `ROPE_INIT_FUNCTIONS`.
+    /// By how much each pair turns from a position to the next, in radians, in a table of `length` positions. `inv_freq` of
+    /// `transformers`' `ROPE_INIT_FUNCTIONS`, in single precision as there.
     ///
     /// # Errors
     /// For sizes and factors that make no table.
-    pub fn angles(&self, length: usize) -> Result<Vec<f64>, String> {
+    pub fn angles(&self, length: usize) -> Result<Vec<f32>, String> {
         let RotaryTable { theta, size, scaling } = *self;
         let positive = |what: &str, value: f64| match value.is_finite() && value > 0.0 {
             true => Ok(value),
@@ -109,16 +109,18 @@ impl RotaryTable {
                 }
             }
         }
-        Ok(angles)
+        Ok(angles.into_iter().map(|angle| angle as f32).collect())
     }
 
-    /// Cosines and sines of the positions 0 to `length` − 1, constants of `f32 (length, size/2)`; computed in double
-    /// precision. A table that is none is a mistake that the trace reports.
+    /// Cosines and sines of the positions 0 to `length` − 1, constants of `f32 (length, size/2)`. A table that is none is a
+    /// mistake that the trace reports.
     #[track_caller]
     pub fn table(&self, trace: &Trace, length: usize) -> [Value; 2] {
         let tensors = self.angles(length).and_then(|angles| {
             let table = |of: fn(f64) -> f64| {
-                let row = |position: usize| angles.iter().map(move |angle| of(position as f64 * angle) as f32);
+                // The product is rounded as in `transformers`: at far positions that moves the angle by more than all else.
+                let place = |position: usize, angle: f32| of(f64::from(position as f32 * angle)) as f32;
+                let row = |position: usize| angles.iter().map(move |angle| place(position, *angle));
                 let values: Vec<f32> = (0..length).flat_map(row).collect();
                 Tensor::from_f32([length, angles.len()], &values).map_err(|error| error.to_string())
             };
