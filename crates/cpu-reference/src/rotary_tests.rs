@@ -25,7 +25,7 @@ fn naive(rotary: &Rotary<'_, f64>, input: &[f64]) -> Vec<f64> {
                 (false, true) => element - pairs,
             };
             let [cosine, sine] = [rotary.cosine, rotary.sine].map(|table| table[l * pairs + pair]);
-            let turned = at(other) * if rotary.backwards == second { -sine } else { sine };
+            let turned = at(other) * if rotary.backwards == second { sine } else { -sine };
             output.push(at(element) * cosine - turned);
         }
     }
