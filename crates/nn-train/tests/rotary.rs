@@ -5,7 +5,7 @@ use nn_core::{DType, Device, Error, Input, Session, StepScalars, graph};
 use nn_train::nn::{RotaryScaling, RotaryTable};
 
 /// What may differ where the reference takes powers in single precision.
-const SINGLE: f32 = 1e-6;
+const SINGLE: f64 = 1e-6;
 
 #[test]
 fn angles_are_those_of_transformers() {
@@ -17,9 +17,9 @@ fn angles_are_those_of_transformers() {
         high_freq_factor: 4.0,
         original_max_position_embeddings: 8192,
     };
-    let plain: &[f32] = &[1.0, 0.100_000_001, 0.009_999_999_8, 0.001_000_000_05];
+    let plain: &[f64] = &[1.0, 0.100_000_001, 0.009_999_999_8, 0.001_000_000_05];
     // By transformers 5.24: the rule of Llama without scaling, and ROPE_INIT_FUNCTIONS.
-    let cases: [(RotaryTable, usize, &[f32]); 6] = [
+    let cases: [(RotaryTable, usize, &[f64]); 6] = [
         (RotaryTable::new(8), 100, plain),
         (
             table(1e4, 8, RotaryScaling::Linear { factor: 4.0 }),
@@ -47,7 +47,7 @@ fn angles_are_those_of_transformers() {
     for (table, length, expected) in cases {
         let found = table.angles(length).unwrap();
         assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(expected) {
+        for (found, expected) in found.iter().map(|&found| f64::from(found)).zip(expected) {
             assert!((found - expected).abs() < SINGLE * expected, "{table:?}, {length}: {found} instead of {expected}");
         }
     }
