@@ -106,8 +106,8 @@ def llama3():
     token_run("llama3", "llama", c, transformers.LlamaForCausalLM)
 
 
-def encoder_run(name, kind, model, labels, length=12, extra_model=""):
-    """Trains an encoder on rows of token ids of which the ends are padding."""
+def encoder_run(name, kind, model, labels, length=12):
+    """Trains an encoder on rows of token ids of which the ends are padding. With `sep_token_id` rows are pairs of texts."""
     torch.manual_seed(0)
     config = model.config
     folder = ROOT / name
@@ -125,6 +125,10 @@ def encoder_run(name, kind, model, labels, length=12, extra_model=""):
     ids = rng.integers(3, config.vocab_size, (rows, length))
     lengths = rng.integers(4, length + 1, rows)
     ids[np.arange(length)[None] >= lengths[:, None]] = pad
+    separator = config.sep_token_id
+    if separator is not None:
+        ids[np.arange(rows), rng.integers(1, lengths - 2)] = separator
+        ids[np.arange(rows), lengths - 1] = separator
     if labels == "sequence":
         targets = (ids[:, 1] + ids[:, 2]) % config.num_labels
     elif labels == "token":
@@ -139,19 +143,31 @@ def encoder_run(name, kind, model, labels, length=12, extra_model=""):
     def batch(step):
         return x[step * BATCH :][:BATCH], y[step * BATCH :][:BATCH]
 
+    def inputs(x):
+        found = {"input_ids": x, "attention_mask": (x != pad).long()}
+        if separator is not None:
+            # As BertTokenizer has it: the second text and its end are of the second segment.
+            ends = (x == separator).long()
+            found["token_type_ids"] = ((ends.cumsum(1) - ends > 0) & (x != pad)).long()
+        return found
+
     def loss_of(x, y):
-        mask = (x != pad).long()
         if labels == "span":
-            return model(x, attention_mask=mask, start_positions=y[:, 0], end_positions=y[:, 1]).loss
-        return model(x, attention_mask=mask, labels=y).loss
+            return model(**inputs(x), start_positions=y[:, 0], end_positions=y[:, 1]).loss
+        return model(**inputs(x), labels=y).loss
 
     def probe():
-        x0 = x[:3]
-        output = model(x0, attention_mask=(x0 != pad).long())
+        output = model(**inputs(x[:3]))
         if labels == "span":
             return torch.stack([output.start_logits, output.end_logits], 1)
         return output.logits
 
+    if separator is not None:
+        with torch.no_grad():
+            known = (x[:3] != pad).float()[..., None]
+            last = model.base_model(**inputs(x[:3])).last_hidden_state
+            mean = (last * known).sum(1) / known.sum(1)
+        save_file({"mean": mean.numpy()}, folder / "embedding.safetensors")
     train(folder, name, kind, model, batch, loss_of, probe, f"""[data]
 kind = "arrays"
 inputs = "x.npy"
@@ -175,6 +191,11 @@ def bert_tokens():
 
 def bert_span():
     encoder_run("bert_span", "bert", transformers.BertForQuestionAnswering(transformers.BertConfig(**bert_settings(2))), "span")
+
+
+def bert_pairs():
+    c = transformers.BertConfig(**bert_settings(2), sep_token_id=2)
+    encoder_run("bert_pairs", "bert", transformers.BertForQuestionAnswering(c), "span")
 
 
 def roberta():
@@ -366,7 +387,7 @@ def seq2seq_beams():
     (folder / "translations.json").write_text(json.dumps({"sources": sources, "searches": searches}) + "\n")
 
 
-CASES = {case.__name__: case for case in [gpt2, llama, llama3, qwen2, bert, bert_tokens, bert_span, roberta, distilbert, seq2seq_pre, seq2seq_post, seq2seq_beams]}
+CASES = {case.__name__: case for case in [gpt2, llama, llama3, qwen2, bert, bert_tokens, bert_span, bert_pairs, roberta, distilbert, seq2seq_pre, seq2seq_post, seq2seq_beams]}
 if __name__ == "__main__":
     transformers.set_seed(0)
     for case in sys.argv[1:] or CASES:

@@ -5,7 +5,7 @@ mod common;
 mod program;
 
 use nn_core::{Device, Session, Tensor};
-use nn_models::transformer::{Generator, Sampling, Search, Translator};
+use nn_models::transformer::{Generator, Head, Sampling, Search, Translator};
 use nn_models::{Bert, DistilBert, Gpt2, LanguageModel, Llama, Seq2Seq};
 use nn_train::{Layer, Trainer};
 use program::{Folder, wgrad};
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 const DECODERS: [&str; 4] = ["gpt2", "llama", "llama3", "qwen2"];
-const ENCODERS: [&str; 5] = ["bert", "bert_tokens", "bert_span", "roberta", "distilbert"];
+const ENCODERS: [&str; 6] = ["bert", "bert_tokens", "bert_span", "bert_pairs", "roberta", "distilbert"];
 const PAIRS: [&str; 2] = ["seq2seq_pre", "seq2seq_post"];
 
 /// Rows of the files that encoders and pairs are trained on.
@@ -77,13 +77,33 @@ fn logits_differ(case: &str, weights: &Path, name: &str) -> f64 {
         expected.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
     // A span's bias moves all places alike, which changes no probability: its gradient is 0 but for rounding.
     let moved = |values: &[f32]| match case {
-        "bert_span" => values.chunks(12).flat_map(|row| row.iter().map(|value| value - row[0])).collect(),
+        "bert_span" | "bert_pairs" => {
+            values.chunks(12).flat_map(|row| row.iter().map(|value| value - row[0])).collect()
+        }
         _ => values.to_vec(),
     };
     let (found, expected) = (moved(found.as_f32().unwrap()), moved(&expected));
     let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     let differences = found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs() / largest));
     differences.fold(0.0, f64::max)
+}
+
+#[test]
+fn the_mean_of_the_last_layer_is_that_of_transformers() {
+    let folder = golden("bert_pairs");
+    let model: Bert = serde_json::from_str(&text(&folder.join("config.json"))).unwrap();
+    let mut trainer = Trainer::new(Bert { head: Some(Head::Embedding), ..model }).device(Device::cpu());
+    trainer.build(&[12]).unwrap();
+    // The file has a head, too.
+    trainer.load(folder.join("model.safetensors")).unwrap();
+    let found = trainer.predict(&elements(&folder.join("x.npy"), 4)[..36]).unwrap();
+    let file = bytes(&folder.join("embedding.safetensors"));
+    let file = SafeTensors::deserialize(&file).unwrap();
+    let expected = file.tensor("mean").unwrap();
+    assert_eq!(found.shape().to_vec(), expected.shape());
+    let expected = expected.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+    let worst = found.as_f32().unwrap().iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-5, "{worst}");
 }
 
 /// Trains as PyTorch did; the losses of the first ten steps and of all may differ so far, as shares.

@@ -1,6 +1,7 @@
 //! `wgrad eval`: metrics of a trained model on a data set.
 
-use super::train::measures;
+use super::judge::{Extent, Findings};
+use super::train::{judge, measures};
 use super::{DeviceArgument, model, print, print_json};
 use crate::config;
 use crate::error::Error;
@@ -27,22 +28,26 @@ pub(super) struct Arguments {
 /// If model, data or device cannot be used.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut found = model::find(&arguments.model)?;
-    let (set, name) = if arguments.data.is_empty() {
+    let (loaded, name) = if arguments.data.is_empty() {
         let at = arguments.model.display().to_string();
         let loaded = found.config.complete(&at)?;
         let name = loaded.tested_name();
-        (loaded.tested().clone(), name)
+        (loaded, name)
     } else {
         (config::load_alone(&found.config, &arguments.data)?, "given data")
     };
     let mut trainer = found.load(arguments.device.device.as_deref())?;
-    let evaluation = trainer.evaluate(&set)?;
+    let evaluation = trainer.evaluate(loaded.tested())?;
+    let findings = match judge(&found.config, loaded.text.as_ref().map(|text| (text, &text.tested)))? {
+        Some((mut judge, trial)) => judge.try_out(&mut trainer, &trial, Extent::All)?,
+        None => Findings::default(),
+    };
     if arguments.json {
         let classes: Option<Vec<String>> = evaluation
             .confusion
             .as_ref()
             .map(|counts| (0..counts.len()).map(|class| found.config.class_name(class)).collect());
-        return print_json(&json!({
+        let mut document = json!({
             "data": name,
             "rows": evaluation.rows,
             "loss": evaluation.loss,
@@ -52,10 +57,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             "classes": classes,
             "confusion": evaluation.confusion,
             "device": trainer.device_name(),
-        }));
+        });
+        findings.measures.iter().for_each(|measure| document[measure.key] = json!(measure.value));
+        return print_json(&document);
     }
     let mut text = format!("{name} ({} rows)\n", evaluation.rows);
-    for (name, value) in measures(&evaluation) {
+    for (name, value) in measures(&evaluation, &findings) {
         text += &format!("  {:<20} {value}\n", name.to_lowercase());
     }
     print(&text)

@@ -53,6 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             arguments.json,
         );
     }
+    if config.model.architecture.model().seq2seq().is_some() {
+        let path = arguments.model.display();
+        return Err(Error::usage(format!("the model writes a text anew: wgrad predict {path} \"the text\"")));
+    }
     let known = pictures::drawable_classes(config).ok_or_else(|| {
         Error::usage(format!(
             "{}: the model, {}, draws no pictures and writes no texts; such as the presets char-gpt, vae-digits and ddpm-digits do",

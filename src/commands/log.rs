@@ -1,7 +1,9 @@
 //! What is kept of a run while it goes on: metrics, checkpoints, progress, and the wish to stop.
 
+use super::judge::{Extent, Findings, Judge, MEASURES};
 use super::progress::Progress;
 use super::write::Writer;
+use crate::config::Trial;
 use crate::error::Error;
 use crate::run_folder::{Metrics, RunFolder};
 use nn_train::{EvalReport, Evaluation, Observer, StepReport, Trainer};
@@ -11,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by Ctrl-C.
 pub(super) static STOP: AtomicBool = AtomicBool::new(false);
+
+/// What begins each line of a text that a model in training made.
+pub(super) const SAMPLE_MARK: &str = "  | ";
 
 /// Watches a run.
 pub(super) struct Log {
@@ -33,6 +38,10 @@ pub(super) struct Log {
     pub(super) bytes_per_token: Option<f64>,
     /// Shows how a model of texts goes on.
     pub(super) writer: Option<Writer>,
+    /// Measures a model of texts by what it makes of these.
+    pub(super) judge: Option<(Judge, Trial)>,
+    /// (name, (step, value)) of what it found, in percent.
+    pub(super) measures: Vec<(&'static str, Vec<(u64, f64)>)>,
     /// What went wrong in here: the trainer can only be told to stop.
     pub(super) failure: Option<Error>,
 }
@@ -49,15 +58,45 @@ impl Log {
             if let Some(loss) = number("eval_loss") {
                 self.evaluations.push((step, loss, number("eval_accuracy")));
             }
+            for (key, name) in MEASURES {
+                if let Some(value) = line.get(format!("eval_{key}")).and_then(Value::as_f64) {
+                    self.found(step, key, name, value);
+                }
+            }
+        }
+    }
+
+    /// Tries the model out after an evaluation, and writes its line.
+    pub(super) fn try_out(&mut self, trainer: &mut Trainer, step: u32, evaluation: &Evaluation) -> Result<(), Error> {
+        let findings = match &mut self.judge {
+            Some((judge, trial)) => judge.try_out(trainer, trial, Extent::Some)?,
+            None => Findings::default(),
+        };
+        self.evaluated(step, evaluation, &findings)?;
+        findings.shown.iter().for_each(|line| self.progress.line(line));
+        if let Some(writer) = &mut self.writer {
+            let sample = writer.sample(trainer, step)?;
+            self.progress.line(&sample);
+        }
+        Ok(())
+    }
+
+    /// Keeps a number for the report.
+    fn found(&mut self, step: u64, key: &str, name: &'static str, value: f64) {
+        let percent = if key.starts_with("bleu") { value } else { 100.0 * value };
+        match self.measures.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, points)) => points.push((step, percent)),
+            None => self.measures.push((name, vec![(step, percent)])),
         }
     }
 
     /// Writes the line of an evaluation.
-    pub(super) fn evaluated(&mut self, step: u32, evaluation: &Evaluation) -> Result<(), Error> {
+    pub(super) fn evaluated(&mut self, step: u32, evaluation: &Evaluation, findings: &Findings) -> Result<(), Error> {
         let accuracy = evaluation.accuracy.map(|accuracy| accuracy as f32);
         self.evaluations.push((step.into(), evaluation.loss as f32, accuracy));
         let mut line = json!({"step": step});
         evaluation_fields(&mut line, evaluation, self.bytes_per_token);
+        findings_fields(&mut line, findings);
         self.metrics.write(&line)?;
         let measures = match (evaluation.accuracy, evaluation.mean_absolute_error) {
             (Some(accuracy), _) => format!("  accuracy {accuracy:.4}"),
@@ -65,7 +104,11 @@ impl Log {
             (None, None) => String::new(),
         };
         let bits = self.bytes_per_token.map(|bytes| bits_per_byte(evaluation, bytes));
-        let measures = bits.map_or(String::new(), |bits| format!("  bits per byte {bits:.4}")) + &measures;
+        let mut measures = bits.map_or(String::new(), |bits| format!("  bits per byte {bits:.4}")) + &measures;
+        for measure in &findings.measures {
+            self.found(step.into(), measure.key, measure.name, measure.value);
+            measures += &format!("  {} {}", measure.name_in_line(), measure.text);
+        }
         self.last = Some((step, evaluation.clone()));
         self.progress.line(&format!("step {step}/{}  eval loss {:.4}{measures}", self.total, evaluation.loss));
         Ok(())
@@ -133,6 +176,13 @@ pub(super) fn evaluation_fields(line: &mut Value, evaluation: &Evaluation, bytes
     }
 }
 
+/// The fields of what was found.
+pub(super) fn findings_fields(line: &mut Value, findings: &Findings) {
+    for measure in &findings.measures {
+        line[format!("eval_{}", measure.key)] = json!(measure.value);
+    }
+}
+
 impl Observer for Log {
     fn on_step(&mut self, report: &StepReport) -> ControlFlow<()> {
         let done = self.stepped(report);
@@ -140,16 +190,14 @@ impl Observer for Log {
     }
 
     fn on_evaluation(&mut self, report: &EvalReport) -> ControlFlow<()> {
-        let done = self.evaluated(report.step, &report.evaluation);
-        self.go_on(done)
+        self.last = Some((report.step, report.evaluation.clone()));
+        ControlFlow::Continue(())
     }
 
     fn after_evaluation(&mut self, trainer: &mut Trainer, step: u32) -> Result<ControlFlow<()>, nn_train::Error> {
-        if let Some(writer) = &mut self.writer {
-            let sample = writer.sample(trainer, step)?;
-            self.progress.line(&sample);
-        }
-        Ok(ControlFlow::Continue(()))
+        let Some((_, evaluation)) = self.last.clone() else { return Ok(ControlFlow::Continue(())) };
+        let done = self.try_out(trainer, step, &evaluation);
+        Ok(self.go_on(done))
     }
 
     fn after_step(&mut self, trainer: &Trainer, step: u32) -> Result<ControlFlow<()>, nn_train::Error> {

@@ -1,11 +1,14 @@
 //! The command line: its grammar, and one file per sub-command.
 
 mod adapters;
+mod answers;
 mod devices;
 mod doctor;
+mod embed;
 mod evaluate;
 mod explain;
 mod generate;
+mod judge;
 mod log;
 mod merge;
 mod mistakes;
@@ -44,6 +47,8 @@ enum Command {
     Predict(predict::Arguments),
     /// Go on with a text, or draw pictures, by a trained model
     Generate(generate::Arguments),
+    /// Make vectors of texts by a trained encoder, and find those that are near to each other
+    Embed(embed::Arguments),
     /// Make a tokeniser of texts
     Tokenizer(tokenizer::Arguments),
     /// Add low-rank adapters to the weights that they are for
@@ -77,6 +82,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Eval(arguments)) => evaluate::run(&arguments),
         Some(Command::Predict(arguments)) => predict::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Embed(arguments)) => embed::run(&arguments),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),

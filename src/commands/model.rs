@@ -38,6 +38,22 @@ pub(super) fn find(path: &Path) -> Result<Found, Error> {
 }
 
 impl Found {
+    /// The model without its head: it gives a vector for each text.
+    ///
+    /// # Errors
+    /// If it is none that does.
+    pub(super) fn embedding(mut self) -> Result<Found, Error> {
+        let architecture = &self.config.model.architecture;
+        let embedding = architecture.embedding().ok_or_else(|| {
+            Error::usage(format!(
+                "the model, {}, makes no vectors of texts; bert and distilbert do",
+                architecture.model().describe()
+            ))
+        })?;
+        self.config.model.architecture = embedding;
+        Ok(self)
+    }
+
     /// The trainer with the model's weights. The run's own device is asked for last: that of this call matters more.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! `wgrad predict`: what a trained model makes of inputs.
 
-use super::{DeviceArgument, model, print, print_json};
+use super::answers::{self, Answer};
+use super::{DeviceArgument, judge, model, print, print_json};
 use crate::config::{self, Config};
 use crate::error::Error;
 use nn_core::DType;
 use nn_data::npy::{NpyArray, NpyData};
 use nn_data::text_table::bag_of_words;
+use nn_data::{Question, Questions};
+use nn_models::Seq2Seq;
 use nn_train::Loss;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -18,9 +21,16 @@ pub(super) struct Arguments {
     /// A run's folder, or a .safetensors file with config.toml beside or above it
     #[arg(value_name = "RUN | CHECKPOINT")]
     model: PathBuf,
-    /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), or texts
+    /// A .npy file of rows, pictures (.png, .jpg), the numbers of a row (digits: 64 from 0 to 1), texts to sort or to
+    /// translate, or questions about --context
     #[arg(required = true, allow_negative_numbers = true)]
     input: Vec<String>,
+    /// The text that answers the questions, or a file with it
+    #[arg(long, value_name = "TEXT | FILE", help_heading = "Questions")]
+    context: Option<String>,
+    /// Beginnings of a translation that are gone on with at each token; 1 takes the likeliest token each time
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Translations", value_parser = clap::value_parser!(u32).range(1..=64))]
+    beams: u32,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print one JSON document
@@ -33,6 +43,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let found = model::find(&arguments.model)?;
     let config = &found.config;
+    let model = config.model.architecture.model();
+    if model.answers_questions() {
+        return answer(arguments, &found);
+    }
+    if arguments.context.is_some() {
+        return Err(Error::usage(format!(
+            "--context: the model, {}, answers no questions; leave it out",
+            model.describe()
+        )));
+    }
+    if let Some(model) = model.seq2seq() {
+        return translate(arguments, &found, model);
+    }
     let inputs = inputs(config, &arguments.input)?;
     let mut trainer = found.load(arguments.device.device.as_deref())?;
     let output = match &inputs {
@@ -48,6 +71,55 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         return print_json(&json!({"predictions": predictions}));
     }
     print(&predictions.iter().map(|prediction| prediction.line(config)).collect::<String>())
+}
+
+/// Finds answers in a text.
+fn answer(arguments: &Arguments, found: &model::Found) -> Result<(), Error> {
+    let context = arguments.context.as_deref().ok_or_else(|| {
+        Error::usage("the model finds answers in a text: give it by --context \"…\", or a file with it")
+    })?;
+    let path = Path::new(context);
+    let text = if path.is_file() { nn_data::read_text(path)? } else { context.to_string() };
+    let question = |(place, question): (usize, &String)| Question {
+        id: place.to_string(),
+        context: 0,
+        question: question.clone(),
+        answers: Vec::new(),
+    };
+    let questions = arguments.input.iter().enumerate().map(question).collect();
+    let questions = Questions { contexts: vec![text], questions, skipped: 0 };
+    let tokenizer = super::write::tokenizer(&found.config)?;
+    let mut trainer = found.load(arguments.device.device.as_deref())?;
+    let length = found.config.row_length();
+    let answers = answers::find(&mut trainer, &tokenizer, &questions, arguments.input.len(), length)?;
+    if arguments.json {
+        let document = |answer: &Answer| {
+            let Answer { text, bytes, probability, .. } = answer;
+            json!({"answer": text, "start": bytes.start, "end": bytes.end, "probability": probability})
+        };
+        return print_json(&json!({"predictions": answers.iter().map(document).collect::<Vec<Value>>()}));
+    }
+    let line = |answer: &Answer| format!("{}  (probability {:.4})\n", answer.text, answer.probability);
+    print(&answers.iter().map(line).collect::<String>())
+}
+
+/// Writes texts anew.
+fn translate(arguments: &Arguments, found: &model::Found, model: &Seq2Seq) -> Result<(), Error> {
+    let tokenizer = super::write::tokenizer(&found.config)?;
+    let mut trainer = found.load(arguments.device.device.as_deref())?;
+    let mut translator = judge::translator(model, arguments.beams as usize)?;
+    for text in &arguments.input {
+        let (length, most) = (tokenizer.encode(text)?.len(), translator.longest_source());
+        if length > most {
+            eprintln!("a text has {length} tokens, but the model reads {most}: the rest was left out");
+        }
+    }
+    let found = judge::translate(&mut translator, &tokenizer, &mut trainer, &arguments.input)?;
+    if arguments.json {
+        let document = |text: &String| json!({"text": text});
+        return print_json(&json!({"predictions": found.iter().map(document).collect::<Vec<Value>>()}));
+    }
+    print(&found.iter().map(|text| format!("{text}\n")).collect::<String>())
 }
 
 /// The rows that the arguments give, one after the other.

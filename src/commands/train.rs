@@ -1,10 +1,11 @@
 //! `wgrad train`: from a preset or a config file to a run's folder.
 
-use super::log::{Log, STOP, bits_per_byte, evaluation_fields, number};
+use super::judge::{Extent, Findings, Judge};
+use super::log::{Log, STOP, bits_per_byte, evaluation_fields, findings_fields, number};
 use super::progress::Progress;
 use super::write::Writer;
 use super::{DeviceArgument, adapters, device_name, mistakes, open_device, pictures, print, with_commas};
-use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS};
+use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS, Text, Trial};
 use crate::error::Error;
 use crate::report::{self, RunReport};
 use crate::run_folder::{Place, RunFolder};
@@ -250,10 +251,21 @@ fn begin_log(folder: &RunFolder, config: &Config, data: &LoadedData, step: u32) 
         speed: 0.0,
         bytes_per_token: data.text.as_ref().and_then(|text| text.bytes_per_token),
         writer: Writer::new(config, data),
+        judge: judge(config, data.text.as_ref().map(|text| (text, &text.evaluated)))?,
+        measures: Vec::new(),
         failure: None,
     };
     log.take_up(&lines);
     Ok(log)
+}
+
+/// What tries the model out on these texts, if it is a model of such.
+///
+/// # Errors
+/// If the model does not know its lengths.
+pub(super) fn judge(config: &Config, text: Option<(&Text, &Option<Trial>)>) -> Result<Option<(Judge, Trial)>, Error> {
+    let Some((text, Some(trial))) = text else { return Ok(None) };
+    Ok(Judge::new(config, text)?.map(|judge| (judge, trial.clone())))
 }
 
 /// A checkpoint is written before the evaluation of its step; a run that ended between the two lacks that line.
@@ -265,7 +277,7 @@ fn evaluate_missed(log: &mut Log, trainer: &mut Trainer, config: &Config, data: 
         let rows = config.train.eval_batches.map_or(set.rows(), |batches| batches.saturating_mul(config.batch_size()));
         let rows: Vec<usize> = (0..rows.min(set.rows())).collect();
         let evaluation = trainer.evaluate(&set.subset(&rows)?)?;
-        log.evaluated(step, &evaluation)?;
+        log.try_out(trainer, step, &evaluation)?;
     }
     Ok(())
 }
@@ -310,9 +322,13 @@ fn finish(
         }
         _ => trainer.evaluate(set)?,
     };
+    let findings = match (&mut log.judge, data.text.as_ref().and_then(|text| text.tested.as_ref())) {
+        (Some((judge, _)), Some(trial)) => judge.try_out(trainer, trial, Extent::All)?,
+        _ => Findings::default(),
+    };
     if data.test.is_some() && data.held_out.is_some() {
         // The last line of an evaluation is that of the test data.
-        log.evaluated(trainer.step(), &evaluation)?;
+        log.evaluated(trainer.step(), &evaluation, &findings)?;
     }
     let folder = log.folder.clone();
     // Merging begins a new session, which knows nothing of the checks.
@@ -336,12 +352,13 @@ fn finish(
     }
     last["loss"] = log.steps.last().map_or(json!(null), |(_, loss)| number(*loss));
     evaluation_fields(&mut last, &evaluation, log.bytes_per_token);
+    findings_fields(&mut last, &findings);
     last["eval_rows"] = json!(evaluation.rows);
     last["samples_per_s"] = json!(log.speed.round());
     log.metrics.write(&last)?;
 
     let model = config.model.architecture.model().describe();
-    let mut measures = measures(&evaluation);
+    let mut measures = measures(&evaluation, &findings);
     measures.extend(
         log.bytes_per_token.map(|bytes| ("Bits per byte".into(), format!("{:.4}", bits_per_byte(&evaluation, bytes)))),
     );
@@ -364,7 +381,8 @@ fn finish(
         device: device.clone(),
         steps: std::mem::take(&mut log.steps),
         evaluations: std::mem::take(&mut log.evaluations),
-        confusion: confusion(config, &evaluation),
+        measures: std::mem::take(&mut log.measures),
+        confusion: confusion(config, &evaluation).filter(|_| findings.measures.is_empty()),
         mistakes: mistakes.clone(),
         sheets: pictures::sheets(config, data, trainer)?,
         summary,
@@ -413,7 +431,7 @@ fn checked(trainer: &Trainer) -> String {
 }
 
 /// Names and values of what was measured.
-pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
+pub(super) fn measures(evaluation: &Evaluation, findings: &Findings) -> Vec<(String, String)> {
     let mut measures = vec![("Loss".to_string(), format!("{:.4}", evaluation.loss))];
     if let Some(accuracy) = evaluation.accuracy {
         let right = (accuracy * evaluation.targets as f64).round() as u64;
@@ -421,7 +439,9 @@ pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
             format!("{accuracy:.4} ({} of {} right)", with_commas(right), with_commas(evaluation.targets as u64));
         measures.push(("Accuracy".into(), counted));
     }
-    if let (Some(counts), None) = (&evaluation.confusion, evaluation.mean_iou) {
+    // Tokens and places are no classes of which each matters as much.
+    let classes = evaluation.mean_iou.is_none() && findings.measures.is_empty();
+    if let (Some(counts), true) = (&evaluation.confusion, classes) {
         measures.push(("Macro F1".into(), format!("{:.4}", macro_f1(counts))));
     }
     if let Some(overlap) = evaluation.mean_iou {
@@ -430,6 +450,7 @@ pub(super) fn measures(evaluation: &Evaluation) -> Vec<(String, String)> {
     if let Some(error) = evaluation.mean_absolute_error {
         measures.push(("Mean absolute error".into(), format!("{error:.4}")));
     }
+    measures.extend(findings.measures.iter().map(|measure| (measure.name.into(), measure.text.clone())));
     measures
 }
 

@@ -1,5 +1,6 @@
 //! How a language model goes on with a text: for `wgrad generate`, and as samples while it is trained.
 
+use super::log::SAMPLE_MARK;
 use super::{model, print_json};
 use crate::config::{Architecture, Config, LoadedData};
 use crate::error::Error;
@@ -209,7 +210,7 @@ impl Writer {
         let go_on = |_| ControlFlow::Continue(());
         let made = self.generator.generate(model, session, &prompt, SAMPLE, sampling, go_on)?;
         let text = self.tokenizer.decode(&made, true);
-        Ok(format!("  | {}", text.trim().replace('\n', "\n  | ")))
+        Ok(format!("{SAMPLE_MARK}{}", text.trim().replace('\n', &format!("\n{SAMPLE_MARK}"))))
     }
 }
 

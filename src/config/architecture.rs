@@ -2,6 +2,7 @@
 
 use super::settings::unknown;
 use nn_core::Value;
+use nn_models::transformer::Head;
 use nn_models::{
     Autoencoder, Bert, Cnn, Ddpm, DistilBert, GoogLeNet, Gpt2, Llama, MobileNetV2, Model, ResNet, Seq2Seq, Unet, Vae,
     Vgg,
@@ -68,6 +69,18 @@ architectures! {
     Bert(Bert),
     Distilbert(DistilBert),
     Seq2seq(Seq2Seq),
+}
+
+impl Architecture {
+    /// The model without its head, so that it gives a vector for each text, if it can.
+    pub(crate) fn embedding(&self) -> Option<Architecture> {
+        let head = Some(Head::Embedding);
+        match self {
+            Architecture::Bert(model) => Some(Architecture::Bert(Bert { head, ..model.clone() })),
+            Architecture::Distilbert(model) => Some(Architecture::Distilbert(DistilBert { head, ..model.clone() })),
+            _ => None,
+        }
+    }
 }
 
 /// `[model.config]` of an `mlp`: linear layers with an activation between them.

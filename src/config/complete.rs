@@ -1,7 +1,7 @@
 //! Checking a configuration, filling in what the data decides, and making the trainer.
 
 use super::data::LoadedData;
-use super::{Config, Loss, load_split};
+use super::{Config, DataKind, Loss, load_split};
 use crate::error::Error;
 use nn_data::Dataset;
 use nn_train::nn::TargetKind;
@@ -58,6 +58,13 @@ impl Config {
         let outputs = self.outputs();
         let data = load_split(&mut self.data, outputs, self.model.architecture.model())?;
         self.fill_lora()?;
+        if let (DataKind::Questions, Some(text)) = (self.data.kind, &data.text) {
+            let special = text.tokenizer.special();
+            let (pad, separator) =
+                special.pad.zip(special.sep).ok_or_else(|| Error::run("internal: no special tokens"))?;
+            let fitted = self.model.architecture.model_mut().fit_special(pad, separator);
+            fitted.map_err(|message| Error::usage(format!("{at}: {message}")))?;
+        }
         self.fit_model(&data.training).map_err(|message| Error::usage(format!("{at}: {message}")))?;
         self.optimizer.fill().map_err(Error::Usage)?;
         let train = &mut self.train;

@@ -2,8 +2,8 @@
 
 use super::language::{self, Text};
 use super::pictures::{self, Parts};
-use super::texts;
 use super::{Config, Data, DataKind};
+use super::{parallel, questions, texts};
 use crate::error::Error;
 use nn_data::arrays::{read_arrays, read_token_arrays};
 use nn_data::csv_table::read_csv;
@@ -108,7 +108,7 @@ fn fit(set: &mut Dataset, model: &dyn Model) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`load_split`]; also if the config's kind takes no files, or another number of them.
-pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, Error> {
+pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<LoadedData, Error> {
     let mut data = config.data.clone();
     let replaced = matches!(files, [path] if pictures::replace_by_folder(&mut data, path));
     match (data.kind, files) {
@@ -141,15 +141,16 @@ pub(crate) fn load_alone(config: &Config, files: &[PathBuf]) -> Result<Dataset, 
     let model = config.model.architecture.model();
     // What is given is evaluated whole.
     data.validation = Some(0.0);
-    let Parts { all, test, .. } = load(&mut data, config.outputs(), model)?;
+    let Parts { all, test, text, .. } = load(&mut data, config.outputs(), model)?;
     let set = test.unwrap_or(all);
     let picture = <[usize; 3]>::try_from(set.sample_shape.clone()).ok();
     // Scale and noise are those that the run wrote down.
-    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, text: None };
+    let mut loaded = LoadedData { training: set.clone(), held_out: Some(set), test: None, picture, text };
     pictures::prepare(&mut data, &mut loaded, model)?;
-    let mut set = loaded.held_out.unwrap_or(loaded.training);
-    fit(&mut set, model)?;
-    Ok(set)
+    if let Some(set) = &mut loaded.held_out {
+        fit(set, model)?;
+    }
+    Ok(loaded)
 }
 
 fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Parts, Error> {
@@ -164,6 +165,8 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
         DataKind::Tokens => return language::tokens(data, &needed("path", &data.path)?, vocabulary),
         DataKind::Text => return language::text(data),
         DataKind::LabelledText => return texts::labelled(data),
+        DataKind::Pairs => return parallel::pairs(data, model),
+        DataKind::Questions => return questions::questions(data, model),
         DataKind::Arrays if takes_tokens(model) => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             let set = read_token_arrays(&inputs, &targets, vocabulary)?;

@@ -56,6 +56,10 @@ kinds! {
     Text "text": &["path", "tokenizer", "context", "stride"], ROWS, SPLIT;
     /// Texts with labels, as tokens.
     LabelledText "labelled-text": &["path", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
+    /// Texts with what each is to become.
+    Pairs "pairs": &["path", "languages", "drawn", "samples", "tokenizer", "vocabulary", "long"], ROWS, SPLIT;
+    /// Questions whose answers stand in a text.
+    Questions "questions": &["path", "samples", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.
@@ -81,6 +85,8 @@ impl DataKind {
             | DataKind::Tokens
             | DataKind::Text
             | DataKind::LabelledText
+            | DataKind::Pairs
+            | DataKind::Questions
             | DataKind::Mnist
             | DataKind::FashionMnist
             | DataKind::Cifar10

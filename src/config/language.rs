@@ -4,12 +4,12 @@ use super::Data;
 use super::pictures::Parts;
 use crate::error::Error;
 use nn_data::tokens::{check_range, read_tokens};
-use nn_data::{Dataset, Inputs, Targets, Tokenizer, own_corpus, read_text};
+use nn_data::{Dataset, Inputs, Pairs, Questions, Targets, Tokenizer, own_corpus, read_text};
 use std::path::Path;
 
 /// Tokens a row if nothing is said.
 const CONTEXT: usize = 64;
-/// The share of a text that is held out if nothing is said: the last tenth.
+/// The share of texts that is held out if nothing is said; of one text its end.
 const VALIDATION: f64 = 0.1;
 
 /// How texts became tokens.
@@ -22,6 +22,49 @@ pub(crate) struct Text {
     pub(crate) notes: Vec<String>,
     /// Of each row that is evaluated at the end the text that it comes from, where rows are texts.
     pub(crate) shown: Vec<String>,
+    /// What the model is tried out on while it is trained, and at the end, where its output is a text.
+    pub(crate) evaluated: Option<Trial>,
+    pub(crate) tested: Option<Trial>,
+}
+
+/// Texts for which it is known what a model should make of them.
+#[derive(Clone, Debug)]
+pub(crate) enum Trial {
+    Pairs(Pairs),
+    Questions(Questions),
+}
+
+impl Text {
+    pub(super) fn of(tokenizer: Tokenizer) -> Text {
+        Text { tokenizer, bytes_per_token: None, notes: Vec::new(), shown: Vec::new(), evaluated: None, tested: None }
+    }
+}
+
+impl Data {
+    /// Whether texts that are too long end the run, by the key `long`; the other way of it is `default`.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub(super) fn refuses_long(&mut self, default: &str) -> Result<bool, Error> {
+        let ways = [default, "refuse"];
+        let own = self.long.get_or_insert_with(|| default.into());
+        match ways.iter().position(|way| way == own) {
+            Some(place) => Ok(place == 1),
+            None => Err(Error::usage(super::settings::unknown("data.long", own, &ways))),
+        }
+    }
+}
+
+/// The share of texts that is held out: as `data.validation` says, else a tenth of data without a part for that.
+///
+/// # Errors
+/// If it is no share.
+pub(super) fn held_out_share(data: &mut Data, whole: bool) -> Result<f64, Error> {
+    let share = *data.validation.get_or_insert(if whole { VALIDATION } else { 0.0 });
+    if !(0.0..1.0).contains(&share) {
+        return Err(Error::usage(format!("data.validation = {share} must be 0 or more and below 1")));
+    }
+    Ok(share)
 }
 
 /// Data of kind `tokens`.
@@ -33,7 +76,8 @@ pub(super) fn tokens(data: &mut Data, path: &Path, vocabulary: Option<usize>) ->
     let count = vocabulary.unwrap_or_else(|| tokens.iter().max().map_or(1, |&largest| largest as usize + 1));
     let name = path.display().to_string();
     check_range(&name, &tokens, count)?;
-    let fraction = *data.validation.get_or_insert(0.0);
+    data.validation.get_or_insert(0.0);
+    let fraction = held_out_share(data, false)?;
     windows(data, &name, tokens, count, fraction)
 }
 
@@ -46,7 +90,7 @@ pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
         Some(path) => (read_text(path)?, path.display().to_string()),
         None => (own_corpus()?, "the sources of wgrad".to_string()),
     };
-    let fraction = *data.validation.get_or_insert(VALIDATION);
+    let fraction = held_out_share(data, true)?;
     let tokenizer = match &data.tokenizer {
         Some(path) if path.as_os_str() != "char" => Tokenizer::load(path)?,
         _ => Tokenizer::characters(&text, &[])?,
@@ -54,7 +98,7 @@ pub(super) fn text(data: &mut Data) -> Result<Parts, Error> {
     let tokens = tokenizer.encode(&text)?;
     let bytes_per_token = Some(text.len() as f64 / tokens.len().max(1) as f64);
     let parts = windows(data, &name, tokens, tokenizer.vocabulary_size(), fraction)?;
-    let text = Text { tokenizer, bytes_per_token, notes: Vec::new(), shown: Vec::new() };
+    let text = Text { bytes_per_token, ..Text::of(tokenizer) };
     Ok(Parts { text: Some(text), ..parts })
 }
 
@@ -76,9 +120,6 @@ pub(super) fn windows(
         if number == 0 {
             return Err(Error::usage(format!("data.{key} = 0 makes no sense; give 1 or more")));
         }
-    }
-    if !(0.0..1.0).contains(&fraction) {
-        return Err(Error::usage(format!("data.validation = {fraction} must be 0 or more and below 1")));
     }
     let first = ((tokens.len() as f64) * (1.0 - fraction)) as usize;
     let held_out = tokens.split_off(first);

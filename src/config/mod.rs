@@ -7,9 +7,11 @@ mod keys;
 mod kinds;
 mod language;
 mod lora;
+mod parallel;
 mod parse;
 mod pictures;
 mod presets;
+mod questions;
 mod settings;
 mod texts;
 
@@ -17,11 +19,13 @@ pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
 pub(crate) use keys::nearest;
 pub(crate) use kinds::DataKind;
+pub(crate) use language::{Text, Trial};
 pub(crate) use lora::Lora;
 pub(crate) use parse::read;
 pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
-pub(crate) use texts::text_row;
+pub(crate) use questions::Rows;
+pub(crate) use texts::{text_length, text_row};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -77,7 +81,13 @@ pub(crate) struct Data {
     /// `csv`: the target's column; by default the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
-    /// `topics`: documents. `topics`, `text-table`: numbers a row.
+    /// `pairs`: the languages of source and target, which are extensions of files or names of columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) languages: Option<[String; 2]>,
+    /// `pairs`: what is drawn where there is no file, `dates` or `number-words`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drawn: Option<String>,
+    /// `topics`: documents. `pairs`, `questions`: what is drawn to be trained on. `topics`, `text-table`: numbers a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) samples: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,16 +96,17 @@ pub(crate) struct Data {
     pub(crate) topics: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<usize>,
-    /// `text`, `labelled-text`: a `tokenizer.json`; of `text` also `char`.
+    /// Texts: a `tokenizer.json`; of `text` and `pairs` also `char`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// `tokens`, `text`, `labelled-text`: tokens a row.
+    /// `tokens`, `text`, `labelled-text`, `questions`: tokens a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<usize>,
-    /// `labelled-text`: tokens of a tokeniser that is made of the training texts.
+    /// `labelled-text`, `pairs`, `questions`: tokens of a tokeniser that is made of the training texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vocabulary: Option<usize>,
-    /// `labelled-text`: what becomes of texts longer than the context, `split` or `refuse`.
+    /// What becomes of texts that are too long: of `labelled-text` and `questions` `split` or `refuse`, of `pairs` `skip`
+    /// or `refuse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) long: Option<String>,
     /// `tokens`, `text`: from the beginning of a row of training to that of the next.

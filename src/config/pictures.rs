@@ -63,6 +63,8 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
         | DataKind::Tokens
         | DataKind::Text
         | DataKind::LabelledText
+        | DataKind::Pairs
+        | DataKind::Questions
         | DataKind::Csv
         | DataKind::Xor
         | DataKind::Topics

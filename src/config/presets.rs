@@ -1,7 +1,8 @@
 //! The presets: configurations that come with the program.
 
 use super::{Architecture, Augment, Config, Data, DataKind, Loss, Mlp, Model, Optimizer, Output, Train};
-use nn_models::{Autoencoder, Bert, Cnn, Ddpm, Gpt2, ResNet, Stem, Unet, Vae};
+use nn_models::transformer::Head;
+use nn_models::{Autoencoder, Bert, Cnn, Ddpm, Gpt2, ResNet, Seq2Seq, Stem, Unet, Vae};
 
 /// Names of the presets and what they do.
 pub(crate) const PRESETS: &[(&str, &str)] = &[
@@ -16,6 +17,8 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("ddpm-digits", "digits of a chosen class drawn by denoising diffusion"),
     ("char-gpt", "text that goes on as that it has read, letter by letter; also --data FILE"),
     ("text-classify", "texts sorted by a small encoder; --data FILE or FOLDER of texts with labels"),
+    ("qa", "answers found in a text by a small encoder; also --data FILE or FOLDER of SQuAD's form"),
+    ("translate", "dates written anew, 3 Mar 2021 as 2021-03-03; also --data FILE or FOLDER of texts in two languages"),
     ("text", "ten topics from word vectors by a perceptron, cross-entropy and Adam; also --data texts.csv"),
     ("text-mse", "the same, mean squared error and plain gradient descent"),
 ];
@@ -34,6 +37,8 @@ pub(crate) fn preset(name: &str) -> Option<Config> {
         "ddpm-digits" => ddpm_digits(),
         "char-gpt" => char_gpt(),
         "text-classify" => text_classify(),
+        "qa" => qa(),
+        "translate" => translate(),
         "text" => text("cross_entropy", adam(2e-3), 15),
         "text-mse" => text("mse_one_hot", Optimizer { kind: "sgd".into(), lr: Some(1.0), ..Optimizer::default() }, 40),
         _ => return None,
@@ -115,14 +120,7 @@ fn char_gpt() -> Config {
         attn_pdrop: 0.0,
         ..Gpt2::default()
     };
-    let optimizer = Optimizer {
-        kind: "adamw".into(),
-        lr: Some(1e-3),
-        betas: Some([0.9, 0.99]),
-        weight_decay: Some(0.1),
-        decay: "matrices".into(),
-        ..Optimizer::default()
-    };
+    let optimizer = Optimizer { betas: Some([0.9, 0.99]), ..adamw(1e-3, 0.1) };
     let train = Train {
         steps: Some(2000),
         clip_norm: Some(1.0),
@@ -150,16 +148,58 @@ fn text_classify() -> Config {
         type_vocab_size: 1,
         ..Bert::default()
     };
-    let optimizer = Optimizer {
+    let train = Train { epochs: Some(10), clip_norm: Some(1.0), ..Train::default() };
+    let mut config = with(Architecture::Bert(model), data, "cross_entropy", adamw(1e-3, 0.1), train);
+    config.schedule = super::Schedule { kind: "linear".into(), warmup: 100, min_lr: 0.0 };
+    config
+}
+
+/// AdamW with decay of matrices only.
+fn adamw(lr: f64, weight_decay: f64) -> Optimizer {
+    Optimizer {
         kind: "adamw".into(),
-        lr: Some(1e-3),
-        weight_decay: Some(0.1),
+        lr: Some(lr),
+        weight_decay: Some(weight_decay),
         decay: "matrices".into(),
         ..Optimizer::default()
+    }
+}
+
+/// An encoder that says where the answer begins and ends.
+fn qa() -> Config {
+    let data = Data { kind: DataKind::Questions, batch_size: Some(32), ..Data::default() };
+    let model = Bert {
+        vocab_size: 0,
+        hidden_size: 64,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        intermediate_size: 256,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        max_position_embeddings: 512,
+        head: Some(Head::QuestionAnswering),
+        ..Bert::default()
     };
     let train = Train { epochs: Some(10), clip_norm: Some(1.0), ..Train::default() };
-    let mut config = with(Architecture::Bert(model), data, "cross_entropy", optimizer, train);
-    config.schedule = super::Schedule { kind: "linear".into(), warmup: 100, min_lr: 0.0 };
+    let mut config = with(Architecture::Bert(model), data, "cross_entropy", adamw(1e-3, 0.01), train);
+    config.schedule = super::Schedule { kind: "linear".into(), warmup: 200, min_lr: 0.0 };
+    config
+}
+
+/// Encoder and decoder of two layers each.
+fn translate() -> Config {
+    let data = Data { kind: DataKind::Pairs, batch_size: Some(64), ..Data::default() };
+    let model = Seq2Seq {
+        d_model: 64,
+        nhead: 4,
+        num_encoder_layers: 2,
+        num_decoder_layers: 2,
+        dim_feedforward: 256,
+        ..Seq2Seq::default()
+    };
+    let train = Train { epochs: Some(15), clip_norm: Some(1.0), ..Train::default() };
+    let mut config = with(Architecture::Seq2seq(model), data, "cross_entropy", adamw(2e-3, 0.01), train);
+    config.schedule = super::Schedule { kind: "cosine".into(), warmup: 200, min_lr: 0.0 };
     config
 }
 

@@ -1,7 +1,7 @@
 //! From configurations to texts that a model is to sort.
 
 use super::Data;
-use super::language::Text;
+use super::language::{Text, held_out_share};
 use super::pictures::Parts;
 use crate::error::Error;
 use nn_data::{Dataset, Inputs, LabelledParts, LabelledTexts, Targets, Tokenizer, own_chunks, train_byte_bpe};
@@ -13,9 +13,7 @@ const VOCABULARY: usize = 8000;
 /// Characters of a piece of the project's sources.
 const CHUNK: usize = 200;
 /// Its special tokens, as BERT has them.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-/// The share of texts that is held out if nothing is said and the data has no part for that.
-const VALIDATION: f64 = 0.1;
+pub(super) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
 /// Data of kind `labelled-text`: by default pieces of the project's own sources, by their kind of file.
 ///
@@ -30,10 +28,7 @@ pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
         }
     };
     let whole = validation.is_none() && test.is_none();
-    let fraction = *data.validation.get_or_insert(if whole { VALIDATION } else { 0.0 });
-    if !(0.0..1.0).contains(&fraction) {
-        return Err(Error::usage(format!("data.validation = {fraction} must be 0 or more and below 1")));
-    }
+    let fraction = held_out_share(data, whole)?;
     // Texts are held out before they are cut into rows: no part of one may be trained on and evaluated.
     let (training, validation) = match validation {
         None if fraction > 0.0 => {
@@ -62,7 +57,7 @@ pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
     let (validation, evaluated) = validation.unzip();
     let (test, tested) = test.unzip();
     let shown = tested.or(evaluated).unwrap_or_default();
-    let text = Text { tokenizer, bytes_per_token: None, notes, shown };
+    let text = Text { notes, shown, ..Text::of(tokenizer) };
     Ok(Parts { validation, test, text: Some(text), ..Parts::one(all) })
 }
 
@@ -81,8 +76,14 @@ pub(crate) fn text_row(tokenizer: &Tokenizer, text: &str, context: usize) -> Res
     Ok((row, tokens.len() > room))
 }
 
+/// How many tokens of a row are no padding.
+pub(crate) fn text_length(tokenizer: &Tokenizer, row: &[u32]) -> usize {
+    let pad = tokenizer.special().pad;
+    row.iter().rposition(|&token| Some(token) != pad).map_or(0, |place| place + 1)
+}
+
 /// What begins a row, ends its text and fills it up.
-fn frame(tokenizer: &Tokenizer) -> Result<[u32; 3], Error> {
+pub(super) fn frame(tokenizer: &Tokenizer) -> Result<[u32; 3], Error> {
     let special = tokenizer.special();
     let all = special.cls.zip(special.sep).zip(special.pad);
     all.map(|((first, last), pad)| [first, last, pad]).ok_or_else(|| {
@@ -103,11 +104,7 @@ impl Rows<'_> {
     /// The rows, and of each the text that it comes from.
     fn of(&mut self, texts: &LabelledTexts, name: &str) -> Result<(Dataset, Vec<String>), Error> {
         let context = *self.data.context.get_or_insert(CONTEXT);
-        let refuse = match self.data.long.get_or_insert_with(|| "split".into()).as_str() {
-            "split" => false,
-            "refuse" => true,
-            other => return Err(Error::usage(super::settings::unknown("data.long", other, &["split", "refuse"]))),
-        };
+        let refuse = self.data.refuses_long("split")?;
         let [first, last, pad] = frame(self.tokenizer)?;
         let room = context.checked_sub(2).filter(|room| *room > 0);
         let room =

@@ -83,6 +83,21 @@ pub(super) fn accuracy(title: &str, evaluations: &[(u64, f32, Option<f32>)]) -> 
     Some(draw(&heading("Accuracy", title), "accuracy in %", &[series], &notes))
 }
 
+/// What else was measured at each evaluation, or `None` if nothing was. What was measured once only, at the end, is left
+/// out where other lines have more points.
+pub(super) fn measures(title: &str, measures: &[(&'static str, Vec<(u64, f64)>)]) -> Option<Canvas> {
+    let most = measures.iter().map(|(_, points)| points.len()).max()?;
+    let lines = measures.iter().filter(|(_, points)| points.len() > 1 || most == 1);
+    let series: Vec<Series> = lines
+        .zip([GREEN, BLUE, ORANGE, LIGHT_BLUE].into_iter().cycle())
+        .map(|((name, points), colour)| {
+            let points = points.iter().map(|&(step, value)| (step as f64, value)).collect();
+            Series { name, colour, mark: Mark::LineWithDots, points }
+        })
+        .collect();
+    Some(draw(&heading("Texts", title), "in %, BLEU from 0 to 100", &series, &[]))
+}
+
 fn heading(kind: &str, title: &str) -> String {
     if title.is_empty() { kind.to_owned() } else { format!("{kind} - {title}") }
 }

@@ -292,6 +292,7 @@ mod tests {
         let report = RunReport {
             steps: vec![(1, 2.0), (9, 0.5)],
             evaluations: vec![(9, 0.25, Some(0.975))],
+            measures: Vec::new(),
             summary: vec![("last training loss".into(), "mine".into())],
             ..RunReport::default()
         };

@@ -23,6 +23,8 @@ pub(crate) struct RunReport {
     pub(crate) steps: Vec<(u64, f32)>,
     /// (step, loss, accuracy from 0 to 1) of each evaluation, in order of the steps.
     pub(crate) evaluations: Vec<(u64, f32, Option<f32>)>,
+    /// (name, (step, value in percent)) of what else was measured at evaluations.
+    pub(crate) measures: Vec<(&'static str, Vec<(u64, f64)>)>,
     /// Class names, and how often class `row` was predicted as class `column`, on the evaluation data.
     pub(crate) confusion: Option<(Vec<String>, Vec<Vec<u32>>)>,
     /// The most confident mistakes: what was said, and of what text.
@@ -94,8 +96,8 @@ struct Plot {
 
 /// Writes `report.html` and `plots/*.png` into `dir`, over those of an earlier report.
 ///
-/// The page embeds its pictures, so it can be sent on its own. Pictures: `loss` always, `accuracy` if
-/// an evaluation has one, `confusion` and the sheets if they are given.
+/// The page embeds its pictures, so it can be sent on its own. Pictures: `loss` always, `accuracy` if an evaluation has
+/// one, `texts` if there are other measures, `confusion` and the sheets if they are given.
 ///
 /// # Errors
 /// [`ReportError`] with the path that could not be written.
@@ -147,6 +149,10 @@ fn plots(report: &RunReport) -> Result<Vec<Plot>, ReportError> {
     if let Some(canvas) = chart::accuracy(&report.title, &report.evaluations) {
         let description = "Accuracy at each evaluation".into();
         add("accuracy", "Accuracy", description, "", canvas)?;
+    }
+    if let Some(canvas) = chart::measures(&report.title, &report.measures) {
+        let names: Vec<&str> = report.measures.iter().map(|(name, _)| *name).collect();
+        add("texts", "Texts", format!("At each evaluation: {}", names.join(", ")), "", canvas)?;
     }
     if let Some((names, counts)) = &report.confusion {
         add(

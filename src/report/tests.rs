@@ -105,6 +105,21 @@ fn accuracy_charts_keep_their_texts_apart() {
 }
 
 #[test]
+fn charts_of_texts_keep_theirs_apart_and_leave_out_what_was_measured_once() {
+    let points = |count: u64| (1..=count).map(|step| (100 * step, 9.5 * step as f64)).collect::<Vec<(u64, f64)>>();
+    let several =
+        chart::measures("t", &[("Exact match", points(9)), ("BLEU", points(9)), ("BLEU with beams", points(1))]);
+    let several = several.unwrap();
+    check_texts("texts", &several);
+    let shows = |canvas: &canvas::Canvas, name: &str| canvas.text_boxes.iter().any(|(_, text)| text.contains(name));
+    assert!(shows(&several, "Exact match") && !shows(&several, "beams"));
+    let one = chart::measures("", &[("F1", points(1))]).unwrap();
+    check_texts("texts-one", &one);
+    assert!(shows(&one, "F1") || one.text_boxes.len() > 2);
+    assert!(chart::measures("", &[]).is_none());
+}
+
+#[test]
 fn confusion_matrices_keep_their_texts_apart() {
     let long = |class: usize| format!("a rather long name of class {class}");
     let digit = |class: usize| class.to_string();
@@ -164,6 +179,7 @@ fn whole_report() -> RunReport {
         device: "cpu".into(),
         steps: falling(800, 1.0),
         evaluations: evaluations(30, 100),
+        measures: vec![("BLEU", vec![(10, 3.5), (20, 17.25)])],
         confusion: Some((named(10, |class| class.to_string()), counts(10, 30))),
         mistakes: Vec::new(),
         sheets: vec![Sheet {
@@ -182,11 +198,11 @@ fn a_report_writes_a_page_that_stands_alone_and_its_pictures() {
     write(&folder, &whole_report()).unwrap();
     write(&folder, &whole_report()).unwrap();
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
-    for name in ["loss", "accuracy", "confusion", "examples"] {
+    for name in ["loss", "accuracy", "texts", "confusion", "examples"] {
         let file = std::fs::read(folder.join("plots").join(format!("{name}.png"))).unwrap();
         assert!(file.starts_with(b"\x89PNG"), "{name}");
     }
-    assert_eq!(page.matches("src=\"data:image/png;base64,iVBORw0KGgo").count(), 4);
+    assert_eq!(page.matches("src=\"data:image/png;base64,iVBORw0KGgo").count(), 5);
     for outside in ["http:", "https:", "//", "url(", "<script", "<link"] {
         // Base64 may hold two slashes, so pictures are cut out first.
         let text: String = page.split("base64,").map(|part| part.split_once('"').map_or(part, |p| p.1)).collect();

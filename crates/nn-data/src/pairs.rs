@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cpu_reference::philox::Philox;
+
 use crate::parts::{self, Part, PartFile};
 use crate::text_columns::{self, Column, TwoColumns};
 use crate::{DataError, text_file};
 
 const EXPECTED: &str = "text with its translation: a TSV, CSV or JSON lines file, or two files with a sentence a line";
+/// The random stream of what is held out.
+const SPLIT_STREAM: u32 = 0x5000_0004;
 
 /// Texts with what each becomes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +44,23 @@ impl Pairs {
     /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
+    }
+
+    /// Divides the pairs: about a `fraction` of them, drawn by `seed`, is held out; the others come first, both in their
+    /// order. Of two pairs or more each part has one.
+    pub fn split(&self, fraction: f64, seed: u64) -> (Self, Self) {
+        let most = self.len().saturating_sub(1);
+        let count = ((self.len() as f64 * fraction).round() as usize).clamp(1.min(most), most);
+        let mut held_out = vec![false; self.len()];
+        let order = Philox::new(seed, SPLIT_STREAM).permutation(self.len());
+        order.into_iter().take(count).for_each(|pair| held_out[pair as usize] = true);
+        let part = |wanted: bool| {
+            let pairs = self.sources.iter().zip(&self.targets).zip(&held_out);
+            let own = pairs.filter(|(_, held_out)| **held_out == wanted).map(|(pair, _)| pair);
+            let (sources, targets) = own.map(|(source, target)| (source.clone(), target.clone())).unzip();
+            Self { sources, targets, skipped: if wanted { 0 } else { self.skipped } }
+        };
+        (part(false), part(true))
     }
 
     /// Reads a table (TSV, CSV or JSON lines, plain or gzip).
@@ -200,6 +221,19 @@ mod tests {
         let path = folder.write("w.tsv", "ja\tyes\nnein\n");
         let error = Pairs::read_table(&path, None).unwrap_err().to_string();
         assert!(error.contains("w.tsv, line 2") && error.contains("no target text"), "{error}");
+    }
+
+    #[test]
+    fn pairs_are_held_out_together() {
+        let names = |prefix: &str| (0..40).map(|number| format!("{prefix}{number}")).collect::<Vec<String>>();
+        let all = Pairs { sources: names("s"), targets: names("t"), skipped: 3 };
+        let (training, held_out) = all.split(0.25, 1);
+        assert_eq!((training.len(), held_out.len(), training.skipped, held_out.skipped), (30, 10, 3, 0));
+        for part in [&training, &held_out] {
+            assert!(part.sources.iter().zip(&part.targets).all(|(source, target)| source[1..] == target[1..]));
+        }
+        assert!(held_out.sources.iter().all(|source| !training.sources.contains(source)));
+        assert_ne!(all.split(0.25, 2).1, held_out);
     }
 
     #[test]

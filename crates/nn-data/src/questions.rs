@@ -3,11 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
+use cpu_reference::philox::Philox;
 use serde_json::Value;
 
+use crate::parts::{self, Part};
 use crate::{DataError, text_file};
 
 const EXPECTED: &str = "a JSON file of SQuAD's form";
+/// The random stream of what is held out.
+const SPLIT_STREAM: u32 = 0x5000_0003;
 
 /// A question about a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,17 @@ pub struct Questions {
     pub questions: Vec<Question>,
     /// How many questions without an answer were left out.
     pub skipped: usize,
+}
+
+/// Questions as their author divided them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuestionParts {
+    /// What to train on.
+    pub training: Questions,
+    /// What to choose settings by.
+    pub validation: Option<Questions>,
+    /// What to measure the end result on.
+    pub test: Option<Questions>,
 }
 
 /// What to do with a question that its text does not answer (SQuAD 2.0 has `is_impossible`).
@@ -96,6 +111,62 @@ impl Questions {
             spans.filter_map(|span| str::get(context, span)).collect()
         };
         answers.map(text).unwrap_or_default()
+    }
+}
+
+impl QuestionParts {
+    /// Reads a file (see [`Questions::read`]), which is all for training, or a folder with `train*.json`, and maybe
+    /// `dev*.json` (or `val*.json`, `valid*.json`) and `test*.json`, plain or gzip. Of several for one part the first by
+    /// name is read, the plain name before others.
+    ///
+    /// # Errors
+    /// As [`Questions::read`]; with the folder if it has no file for training.
+    pub fn read(path: &Path, unanswerable: Unanswerable) -> Result<Self, DataError> {
+        if !path.is_dir() {
+            return Ok(Self { training: Questions::read(path, unanswerable)?, validation: None, test: None });
+        }
+        let files = parts::list(path, EXPECTED)?;
+        let read = |part: Part| {
+            let of_part = files
+                .iter()
+                .filter(|file| file.part == part && text_file::extension(&file.path).as_deref() == Some("json"));
+            let first = of_part.min_by_key(|file| (!file.is_plain(), &file.path));
+            first.map(|file| Questions::read(&file.path, unanswerable)).transpose()
+        };
+        let Some(training) = read(Part::Training)? else {
+            return Err(DataError::file(
+                path,
+                "there is no file train*.json",
+                "name the files train.json and dev.json",
+            ));
+        };
+        Ok(Self { training, validation: read(Part::Validation)?, test: read(Part::Test)? })
+    }
+}
+
+impl Questions {
+    /// Divides the questions: about a `fraction` of the texts, drawn by `seed`, with all questions about them are held
+    /// out; the others come first. With two texts or more each part has one.
+    pub fn split(&self, fraction: f64, seed: u64) -> (Self, Self) {
+        let texts = self.contexts.len();
+        let most = texts.saturating_sub(1);
+        let count = ((texts as f64 * fraction).round() as usize).clamp(1.min(most), most);
+        let mut held_out = vec![false; texts];
+        let order = Philox::new(seed, SPLIT_STREAM).permutation(texts);
+        order.into_iter().take(count).for_each(|text| held_out[text as usize] = true);
+        let part = |wanted: bool| {
+            let mut part = Self { skipped: if wanted { 0 } else { self.skipped }, ..Self::default() };
+            let mut places = vec![None; texts];
+            for question in self.questions.iter().filter(|question| held_out[question.context] == wanted) {
+                let context = *places[question.context].get_or_insert_with(|| {
+                    part.contexts.push(self.contexts[question.context].clone());
+                    part.contexts.len() - 1
+                });
+                part.questions.push(Question { context, ..question.clone() });
+            }
+            part
+        };
+        (part(false), part(true))
     }
 }
 
@@ -193,6 +264,7 @@ fn string<'a>(path: &Path, parent: &'a Value, field: &str, place: &str) -> Resul
 mod tests {
     use super::*;
     use crate::test_files::{Folder, gzip};
+    use serde_json::json;
 
     const CONTEXT: &str = "Zürich liegt am See. 🚲 fährt Anna nach Zürich.";
 
@@ -277,5 +349,49 @@ mod tests {
             let error = read(content, Unanswerable::Skip).unwrap_err();
             assert!(error.contains(told), "{error}, not {told}");
         }
+    }
+
+    #[test]
+    fn texts_are_held_out_with_all_their_questions() {
+        let question =
+            |context: usize, id: &str| Question { id: id.into(), context, question: "?".into(), answers: vec![0..1] };
+        let all = Questions {
+            contexts: vec!["a".into(), "b".into(), "c".into(), "d".into()],
+            questions: vec![question(0, "0"), question(1, "1"), question(0, "2"), question(3, "3"), question(2, "4")],
+            skipped: 7,
+        };
+        let (training, held_out) = all.split(0.25, 5);
+        assert_eq!((training.contexts.len(), held_out.contexts.len(), training.skipped), (3, 1, 7));
+        assert_eq!(training.len() + held_out.len(), 5);
+        for part in [&training, &held_out] {
+            for (index, question) in part.questions.iter().enumerate() {
+                let original = all.questions.iter().find(|other| other.id == question.id).unwrap();
+                assert_eq!(part.context(index), Some(all.contexts[original.context].as_str()));
+            }
+        }
+        assert_eq!(all.split(0.25, 5), (training, held_out));
+        assert!((0..20).any(|seed| all.split(0.25, seed).1 != all.split(0.25, 5).1));
+        assert_eq!(all.split(0.0001, 0).1.contexts.len(), 1);
+    }
+
+    #[test]
+    fn folders_have_a_file_for_each_part() {
+        let folder = Folder::new();
+        let file = |answer: &str| {
+            let start = CONTEXT.chars().count() - CONTEXT.split(answer).last().unwrap().chars().count();
+            let start = start - answer.chars().count();
+            json!({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [
+                {"id": 1, "question": "?", "answers": [{"text": answer, "answer_start": start}]}]}]}]})
+            .to_string()
+        };
+        assert!(
+            QuestionParts::read(folder.path(), Unanswerable::Refuse).unwrap_err().to_string().contains("train*.json")
+        );
+        folder.write("train-v1.1.json", file("See"));
+        folder.write("dev-v1.1.json.gz", gzip(file("Anna").as_bytes()));
+        let parts = QuestionParts::read(folder.path(), Unanswerable::Refuse).unwrap();
+        assert_eq!(parts.training.answers(0), ["See"]);
+        assert_eq!(parts.validation.unwrap().answers(0), ["Anna"]);
+        assert_eq!(parts.test, None);
     }
 }

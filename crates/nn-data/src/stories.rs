@@ -7,10 +7,12 @@ use cpu_reference::philox::Philox;
 
 use crate::DataError;
 use crate::parts::PartSizes;
-use crate::questions::{Question, Questions};
+use crate::questions::{Question, QuestionParts, Questions};
 
 /// The random stream of the stories.
 const STREAM: u32 = 0x5000_0002;
+/// Facts of a kind that a story tells at most, but for things that are moved.
+const FACTS: usize = 4;
 /// So many stories can be told apart with ease.
 const MOST: usize = 1_000_000;
 
@@ -42,24 +44,14 @@ const ASIDES: [&str; 8] = [
     "Music came from the street.",
 ];
 
-/// Generated questions in three parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuestionParts {
-    /// What to train on.
-    pub training: Questions,
-    /// What to choose settings by.
-    pub validation: Questions,
-    /// What to measure the end result on.
-    pub test: Questions,
-}
-
 /// Short stories about people, things and places, each with a question whose one answer is a span of it: the same ones
 /// for the same `seed`.
 ///
 /// "Anna put the red ball in the kitchen. Ben works in Rome as a baker. Later Ben took the red ball to the garden."
-/// Where is the red ball? "garden". There are questions for people, things, colours, rooms, jobs and cities; each
-/// story tells at least three facts of the kind that is asked for. No two stories are alike, so that the parts have
-/// none in common.
+/// Where is the red ball? "garden". There are questions for people, things, colours, rooms, jobs and cities. Each story
+/// to validate or test by tells four facts of the kind that is asked for, or more; those to train on tell two to four,
+/// since what a question asks for is learnt much sooner from short ones. No two stories are alike, so that the parts
+/// have none in common.
 ///
 /// # Errors
 /// [`DataError::Argument`] if a part is to be empty, or all are to have more than a million stories.
@@ -67,10 +59,11 @@ pub fn stories(sizes: PartSizes, seed: u64) -> Result<QuestionParts, DataError> 
     sizes.check("stories", MOST)?;
     let mut random = Philox::new(seed, STREAM);
     let mut told = BTreeSet::new();
-    let mut part = |name: &str, count: usize| {
+    let mut part = |name: &str, count: usize, least: usize| {
         let mut found = Questions::default();
         while found.len() < count {
-            let story = tell(&mut random);
+            let facts = least + random.below((FACTS - least + 1) as u32) as usize;
+            let story = tell(facts, &mut random);
             if !told.insert(story.text.clone()) {
                 continue;
             }
@@ -85,9 +78,9 @@ pub fn stories(sizes: PartSizes, seed: u64) -> Result<QuestionParts, DataError> 
         found
     };
     Ok(QuestionParts {
-        training: part("training", sizes.training),
-        validation: part("validation", sizes.validation),
-        test: part("test", sizes.test),
+        training: part("training", sizes.training, 2),
+        validation: Some(part("validation", sizes.validation, FACTS)),
+        test: Some(part("test", sizes.test, FACTS)),
     })
 }
 
@@ -131,8 +124,9 @@ fn draw<const N: usize>(from: &[&'static str], random: &mut Philox) -> [&'static
     std::array::from_fn(|index| from[order[index] as usize])
 }
 
-fn tell(random: &mut Philox) -> Story {
-    let mut sentences = if random.below(3) == 0 { tell_of_jobs(random) } else { tell_of_things(random) };
+fn tell(facts: usize, random: &mut Philox) -> Story {
+    let of_jobs = random.below(3) == 0;
+    let mut sentences = if of_jobs { tell_of_jobs(facts, random) } else { tell_of_things(facts, random) };
     for aside in draw::<2>(&ASIDES, random) {
         if random.below(2) == 0 {
             let place = random.below(sentences.len() as u32 + 1) as usize;
@@ -155,26 +149,25 @@ fn tell(random: &mut Philox) -> Story {
     Story { text, question, answer }
 }
 
-/// Four people put a thing each somewhere; up to two of the things are moved afterwards.
-fn tell_of_things(random: &mut Philox) -> Vec<Sentence> {
-    const COUNT: usize = 4;
-    let people: [_; COUNT + 2] = draw(&PEOPLE, random);
-    let things: [_; COUNT] = draw(&THINGS, random);
-    let rooms: [_; COUNT + 2] = draw(&ROOMS, random);
-    let colours: [_; COUNT] = draw(&COLOURS, random);
+/// So many people put a thing each somewhere; up to two of the things are moved afterwards.
+fn tell_of_things(facts: usize, random: &mut Philox) -> Vec<Sentence> {
+    let people: [_; FACTS + 2] = draw(&PEOPLE, random);
+    let things: [_; FACTS] = draw(&THINGS, random);
+    let rooms: [_; FACTS + 2] = draw(&ROOMS, random);
+    let colours: [_; FACTS] = draw(&COLOURS, random);
     let moves = random.below(3) as usize;
     let mut sentences = Vec::new();
-    for index in 0..COUNT {
+    for index in 0..facts {
         let (colour, thing, person, room) = (colours[index], things[index], people[index], rooms[index]);
         // The things that are moved are the last ones: their first place is no longer where they are.
-        let stays = index < COUNT - moves;
+        let stays = index < facts - moves;
         sentences.push(put(&Placed { colour, thing, person, room }, stays, random));
     }
     // Told in another order, so that the last ones are not always those that are moved.
     random.shuffle(&mut sentences);
     for index in 0..moves {
-        let (colour, thing) = (colours[COUNT - 1 - index], things[COUNT - 1 - index]);
-        let (person, room) = (people[COUNT + index], rooms[COUNT + index]);
+        let (colour, thing) = (colours[facts - 1 - index], things[facts - 1 - index]);
+        let (person, room) = (people[facts + index], rooms[facts + index]);
         sentences.push(carry(&Placed { colour, thing, person, room }, random));
     }
     sentences
@@ -226,14 +219,13 @@ fn carry(placed: &Placed, random: &mut Philox) -> Sentence {
     )
 }
 
-/// Four people with their jobs and the cities that they work in.
-fn tell_of_jobs(random: &mut Philox) -> Vec<Sentence> {
-    const COUNT: usize = 4;
-    let people: [_; COUNT] = draw(&PEOPLE, random);
-    let jobs: [_; COUNT] = draw(&JOBS, random);
-    let cities: [_; COUNT] = draw(&CITIES, random);
+/// So many people with their jobs and the cities that they work in.
+fn tell_of_jobs(facts: usize, random: &mut Philox) -> Vec<Sentence> {
+    let people: [_; FACTS] = draw(&PEOPLE, random);
+    let jobs: [_; FACTS] = draw(&JOBS, random);
+    let cities: [_; FACTS] = draw(&CITIES, random);
     let mut sentences = Vec::new();
-    for ((person, job), city) in people.into_iter().zip(jobs).zip(cities) {
+    for ((person, job), city) in people.into_iter().zip(jobs).zip(cities).take(facts) {
         let where_question = format!("Where does {person} work?");
         let what_question = format!("What is the job of {person}?");
         let (who, who_there) = (format!("Who is the {job}?"), format!("Who works in {city}?"));
@@ -262,7 +254,7 @@ mod tests {
     const SIZES: PartSizes = PartSizes { training: 3000, validation: 200, test: 300 };
 
     fn parts(made: &QuestionParts) -> [&Questions; 3] {
-        [&made.training, &made.validation, &made.test]
+        [&made.training, made.validation.as_ref().unwrap(), made.test.as_ref().unwrap()]
     }
 
     #[test]
@@ -329,10 +321,11 @@ mod tests {
     #[test]
     fn no_place_of_the_answer_is_a_good_guess() {
         // The answer is neither always the first nor the last of its kind: guessing a fixed sentence must fail.
-        let made = stories(SIZES, 1).unwrap();
+        let made = stories(PartSizes { training: 10, validation: 10, test: 3000 }, 1).unwrap();
+        let test = made.test.unwrap();
         let mut counts = [0; 8];
-        for (index, question) in made.training.questions.iter().enumerate() {
-            let before = &made.training.context(index).unwrap()[..question.answers[0].start];
+        for (index, question) in test.questions.iter().enumerate() {
+            let before = &test.context(index).unwrap()[..question.answers[0].start];
             counts[before.matches('.').count()] += 1;
         }
         assert!(counts.iter().all(|&count| count < 1000), "{counts:?}");

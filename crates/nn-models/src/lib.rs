@@ -77,6 +77,20 @@ pub trait Model: Layer {
         Err(format!("the data has {tokens} kinds of tokens, but the model takes numbers"))
     }
 
+    /// Takes the tokens that fill up rows and end each text of them, where rows are two texts.
+    ///
+    /// # Errors
+    /// If the model takes another token for padding, or no pairs of texts.
+    fn fit_special(&mut self, pad: u32, separator: u32) -> Result<(), String> {
+        let _ = (pad, separator);
+        Err("the model does not read a question and a text; take bert or distilbert".into())
+    }
+
+    /// Whether it gives where in a text the answer to a question begins and ends.
+    fn answers_questions(&self) -> bool {
+        false
+    }
+
     /// The model as one that says which token comes next, if it is one.
     fn language(&self) -> Option<&dyn LanguageModel> {
         None

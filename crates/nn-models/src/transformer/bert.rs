@@ -39,7 +39,7 @@ pub struct Bert {
     pub classifier_dropout: Option<f32>,
     /// Rows in the table of positions.
     pub max_position_embeddings: usize,
-    /// Kinds of segments; every token is of the first.
+    /// Kinds of segments. Every token is of the first, unless `sep_token_id` says where the second begins.
     pub type_vocab_size: usize,
     /// The standard deviation of weights at first.
     pub initializer_range: f64,
@@ -47,6 +47,10 @@ pub struct Bert {
     pub layer_norm_eps: f32,
     /// The token that fills up rows.
     pub pad_token_id: u32,
+    /// The token that ends each text of a row: those after the first of them, but for padding, are of the second kind of
+    /// segment, as BERT's tokeniser has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sep_token_id: Option<u32>,
     /// What hidden tokens are replaced by, for masked language modelling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_token_id: Option<u32>,
@@ -122,6 +126,7 @@ impl Default for Bert {
             initializer_range: 0.02,
             layer_norm_eps: 1e-12,
             pad_token_id: 0,
+            sep_token_id: None,
             mask_token_id: None,
             head: None,
             num_labels: None,
@@ -186,6 +191,7 @@ impl Bert {
             eps: self.layer_norm_eps,
             std: self.initializer_range,
             pad: self.pad_token_id,
+            separator: self.sep_token_id.filter(|_| self.type_vocab_size > 1),
             mask_token: self.mask_token_id,
             head,
             head_dropout: self.classifier_dropout.unwrap_or(self.hidden_dropout_prob),
@@ -212,6 +218,7 @@ impl DistilBert {
             eps: 1e-12,
             std: self.initializer_range,
             pad: self.pad_token_id,
+            separator: None,
             mask_token: self.mask_token_id,
             head,
             head_dropout: match head {
@@ -225,7 +232,7 @@ impl DistilBert {
 }
 
 macro_rules! encoder_model {
-    ($model:ident, $kinds:expr, $others:expr) => {
+    ($model:ident, $kinds:expr, $others:expr, $separate:expr) => {
         impl Layer for $model {
             fn forward(&self, s: &mut Scope, x: Value) -> Value {
                 self.encoder().forward(s, x)
@@ -262,6 +269,17 @@ macro_rules! encoder_model {
 
             fn fit_vocabulary(&mut self, tokens: usize) -> Result<(), String> {
                 fit_vocabulary(&mut self.vocab_size, tokens)
+            }
+
+            fn fit_special(&mut self, pad: u32, separator: u32) -> Result<(), String> {
+                check_pad(self.pad_token_id, pad)?;
+                let separate: fn(&mut $model, u32) = $separate;
+                separate(self, separator);
+                Ok(())
+            }
+
+            fn answers_questions(&self) -> bool {
+                self.encoder().head == Head::QuestionAnswering
             }
 
             fn fit(&mut self, sample: &[usize], targets: TargetKind) -> Result<(), String> {
@@ -308,13 +326,34 @@ macro_rules! encoder_model {
 encoder_model!(
     Bert,
     &["bert", "roberta"],
-    &[("position_embedding_type", &["\"absolute\""]), ("tie_word_embeddings", &["true"])]
+    &[("position_embedding_type", &["\"absolute\""]), ("tie_word_embeddings", &["true"])],
+    |model, separator| {
+        // RoBERTa's has one kind of segment.
+        if model.type_vocab_size > 1 {
+            model.sep_token_id = Some(separator);
+        }
+    }
 );
 encoder_model!(
     DistilBert,
     &["distilbert"],
-    &[("sinusoidal_pos_embds", &["false"]), ("tie_word_embeddings", &["true"]), ("tie_weights_", &["true"])]
+    &[("sinusoidal_pos_embds", &["false"]), ("tie_word_embeddings", &["true"]), ("tie_weights_", &["true"])],
+    |_, _| {}
 );
+
+/// Checks that the data's rows are filled up with the token that the model takes for padding.
+///
+/// # Errors
+/// If it is another.
+fn check_pad(own: u32, data: u32) -> Result<(), String> {
+    match own == data {
+        true => Ok(()),
+        false => Err(format!(
+            "the data's rows are filled up with token {data}, but model.config.pad_token_id = {own}; give {data}, or the \
+             tokeniser that belongs to the model"
+        )),
+    }
+}
 
 /// The `config.json`: `transformers` reads the number of labels off their names.
 fn hugging_face(model: &impl Serialize, encoder: &Encoder<'_>, labels: &[String]) -> Option<Json> {
@@ -378,6 +417,7 @@ fn own_name(encoder: &Encoder<'_>, name: &str) -> Option<String> {
     let pooled = encoder.family == Family::Bert && encoder.head == Head::SequenceClassification;
     let useless = name.ends_with("position_ids")
         || (name.starts_with(&format!("{prefix}.pooler.")) && !pooled)
+        || (encoder.head == Head::Embedding && !name.starts_with(&format!("{prefix}.")))
         // The last layer's weight is the table of embeddings.
         || name.ends_with("predictions.decoder.weight")
         || name.ends_with("predictions.decoder.bias")

@@ -2,6 +2,7 @@
 
 use super::{Attend, activate, attend, drop, fits_context, project, split_heads};
 use nn_core::Value;
+use nn_core::ops::CumulativeSum;
 use nn_train::nn::{Layer, LayerNorm, TargetKind};
 use nn_train::{Init, Scope};
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,8 @@ pub(super) struct Encoder<'a> {
     pub(super) eps: f32,
     pub(super) std: f64,
     pub(super) pad: u32,
+    /// What ends a text, where the second text of a row is of another segment.
+    pub(super) separator: Option<u32>,
     /// What hidden tokens are replaced by.
     pub(super) mask_token: Option<u32>,
     pub(super) head: Head,
@@ -173,7 +176,7 @@ impl Encoder<'_> {
             let mut x = self.look_up(words, tokens);
             if self.types > 0 {
                 let types = self.table(s, "token_type_embeddings", self.types);
-                x = x + types.slice(&[0, 0], [1, self.width]);
+                x = x + self.segments(s, types, tokens, known);
             }
             let places = match self.family {
                 Family::Roberta => {
@@ -186,6 +189,18 @@ impl Encoder<'_> {
             let x = self.norm(s, "LayerNorm", x + places);
             (words, drop(s, x, self.dropout))
         })
+    }
+
+    /// The embedding of each token's segment, of the table `(kinds, width)`: `(rows, length, width)`, or `(1, width)` where
+    /// all are of the first.
+    fn segments(&self, s: &mut Scope, table: Value, tokens: Value, known: Value) -> Value {
+        let first = table.slice(&[0, 0], [1, self.width]);
+        let Some(separator) = self.separator else { return first };
+        let ends = tokens.equal(s.trace().scalar_u32(separator)).to_f32();
+        let before = ends.cumulative_sum_by(1, CumulativeSum { exclusive: true, reverse: false });
+        let second = before.greater(0.0) * known;
+        let sizes: Vec<usize> = tokens.shape().iter().copied().chain([1]).collect();
+        second.reshape(sizes).select(table.slice(&[1, 0], [1, self.width]), first)
     }
 
     fn layer(&self, s: &mut Scope, x: Value, mask: Value) -> Value {

@@ -102,6 +102,11 @@ impl Translator {
         Ok(Translator { model: model.clone(), search, programs: HashMap::new() })
     }
 
+    /// The most tokens of a source.
+    pub fn longest_source(&self) -> usize {
+        self.model.max_source
+    }
+
     /// How it searches.
     pub fn search(&self) -> Search {
         self.search

@@ -1,0 +1,265 @@
+//! From configurations to questions whose answers a model is to find in a text.
+
+use super::language::{Text, Trial, held_out_share};
+use super::pictures::Parts;
+use super::texts::{SPECIAL, frame};
+use super::{Config, Data};
+use crate::error::Error;
+use nn_data::{
+    Dataset, Encoding, Inputs, PartSizes, QuestionParts, Questions, Targets, Tokenizer, Unanswerable, stories,
+    train_byte_bpe,
+};
+use nn_models::Model;
+use std::ops::Range;
+
+/// Tokens a row if nothing is said: of drawn stories, and of texts of a file.
+const CONTEXT: [usize; 2] = [96, 256];
+/// Stories that are trained on if nothing is said.
+const SAMPLES: usize = 8000;
+/// Stories that are trained on for each that is held out, and for each that is tested with.
+const TRAINED_FOR_TESTED: usize = 16;
+/// Tokens of a tokeniser that is made of the training texts: of drawn stories, and of texts of a file.
+const VOCABULARY: [usize; 2] = [1000, 8000];
+
+/// Data of kind `questions`: by default drawn stories.
+///
+/// # Errors
+/// What is wrong with the texts or the tokeniser, with its place.
+pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Error> {
+    if !model.answers_questions() {
+        let what = model.describe();
+        return Err(Error::usage(format!(
+            "data of kind \"questions\" is for a model that finds answers in a text, not {what}; take bert or distilbert \
+             with head = \"question_answering\" in [model.config]"
+        )));
+    }
+    let of_file = usize::from(data.path.is_some());
+    let (name, QuestionParts { training, validation, test }) = match &data.path {
+        Some(path) => (path.display().to_string(), QuestionParts::read(path, Unanswerable::Skip)?),
+        None => {
+            let training = *data.samples.get_or_insert(SAMPLES);
+            let other = training.div_ceil(TRAINED_FOR_TESTED);
+            let sizes = PartSizes { training, validation: other, test: other };
+            ("drawn stories".into(), stories(sizes, data.seed.unwrap_or(0))?)
+        }
+    };
+    let share = held_out_share(data, validation.is_none() && test.is_none())?;
+    let (training, validation) = match validation {
+        None if share > 0.0 => {
+            let (training, held_out) = training.split(share, data.seed.unwrap_or(0));
+            (training, Some(held_out))
+        }
+        validation => (training, validation),
+    };
+    let tokenizer = match &data.tokenizer {
+        Some(path) => Tokenizer::load(path)?,
+        None => {
+            let questions = training.questions.iter().map(|question| &question.question);
+            let vocabulary = *data.vocabulary.get_or_insert(VOCABULARY[of_file]);
+            train_byte_bpe(training.contexts.iter().chain(questions), vocabulary, &SPECIAL)?
+        }
+    };
+    let length = *data.context.get_or_insert(CONTEXT[of_file]);
+    let mut notes = Vec::new();
+    if training.skipped > 0 {
+        notes.push(format!("{name}: {} questions without an answer were left out", training.skipped));
+    }
+    let refuse = data.refuses_long("split")?;
+    let mut cut = 0;
+    let mut rows = |questions: &Questions| {
+        let (set, split) = dataset(&tokenizer, questions, length, &name, refuse)?;
+        cut += split;
+        Ok::<Dataset, Error>(set)
+    };
+    let all = rows(&training)?;
+    let held_out = validation.as_ref().map(&mut rows).transpose()?;
+    let tested = test.as_ref().map(&mut rows).transpose()?;
+    if cut > 0 {
+        notes.push(format!(
+            "{name}: {cut} texts are longer than data.context = {length} tokens leaves room for and were cut into several rows"
+        ));
+    }
+    let evaluated = validation.as_ref().or(test.as_ref()).unwrap_or(&training).clone();
+    let tried = test.or(validation).unwrap_or(training);
+    let text = Text {
+        notes,
+        evaluated: Some(Trial::Questions(evaluated)),
+        tested: Some(Trial::Questions(tried)),
+        ..Text::of(tokenizer)
+    };
+    Ok(Parts { validation: held_out, test: tested, text: Some(text), ..Parts::one(all) })
+}
+
+/// The rows of questions, and how many texts became several. A row without its answer has the first token in its place.
+fn dataset(
+    tokenizer: &Tokenizer,
+    questions: &Questions,
+    length: usize,
+    name: &str,
+    refuse: bool,
+) -> Result<(Dataset, usize), Error> {
+    let mut reader = Rows::new(tokenizer, length)?;
+    let (mut values, mut labels, mut cut) = (Vec::new(), Vec::new(), 0);
+    for (place, question) in questions.questions.iter().enumerate() {
+        let rows = reader.of(questions, place)?;
+        if rows.len() > 1 {
+            if refuse {
+                return Err(Error::run(format!(
+                    "{name}: the text of question {} is longer than data.context = {length} tokens leaves room for; give a \
+                     larger one, or data.long = \"split\"",
+                    question.id
+                )));
+            }
+            cut += 1;
+        }
+        // The first of several answers, as training on SQuAD has it.
+        let answer = question.answers.first().cloned().unwrap_or(0..0);
+        for row in &rows {
+            let [first, last] = row.place_of(&answer).unwrap_or([0, 0]);
+            labels.extend([first as u32, last as u32]);
+        }
+        rows.into_iter().for_each(|row| values.extend(row.tokens));
+    }
+    let set = Dataset {
+        name: name.into(),
+        inputs: Inputs::Tokens { values, stride: length, vocabulary: tokenizer.vocabulary_size() },
+        sample_shape: vec![length],
+        targets: Targets::Sequences { labels, length: 2, stride: 2, count: length },
+        augmentation: None,
+    };
+    set.validate()?;
+    Ok((set, cut))
+}
+
+/// A question and a part of its text, as a model reads them.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// `[CLS] question [SEP] text [SEP]`, filled up.
+    pub(crate) tokens: Vec<u32>,
+    /// The place of the text's first token.
+    pub(crate) first: usize,
+    /// Of each of the text's tokens the bytes of the text that it stands for.
+    pub(crate) spans: Vec<Range<usize>>,
+}
+
+impl Row {
+    /// The places of the first and the last token of these bytes of the text, if all of them are in the row.
+    fn place_of(&self, bytes: &Range<usize>) -> Option<[usize; 2]> {
+        let overlaps = |span: &Range<usize>| span.start < bytes.end && bytes.start < span.end;
+        let (first, last) = (self.spans.iter().position(overlaps)?, self.spans.iter().rposition(overlaps)?);
+        // Spaces at either end may belong to no token.
+        let cut = (first == 0 && self.spans[0].start > bytes.start)
+            || (last + 1 == self.spans.len() && self.spans[last].end < bytes.end);
+        (!cut).then_some([self.first + first, self.first + last])
+    }
+}
+
+/// Makes rows of questions; each text is read once.
+pub(crate) struct Rows<'a> {
+    tokenizer: &'a Tokenizer,
+    length: usize,
+    special: [u32; 3],
+    texts: Vec<Option<Encoding>>,
+}
+
+impl<'a> Rows<'a> {
+    /// # Errors
+    /// If the tokeniser is not one for such models, or there is no room for a question and a text.
+    pub(crate) fn new(tokenizer: &'a Tokenizer, length: usize) -> Result<Rows<'a>, Error> {
+        let special = frame(tokenizer)?;
+        if length < 16 {
+            return Err(Error::usage(format!(
+                "data.context = {length} is too short for a question and a text; give 16 or more"
+            )));
+        }
+        Ok(Rows { tokenizer, length, special, texts: Vec::new() })
+    }
+
+    /// The rows of a question: one, or where the text is too long several whose texts overlap.
+    ///
+    /// # Errors
+    /// If a text cannot be encoded.
+    pub(crate) fn of(&mut self, questions: &Questions, place: usize) -> Result<Vec<Row>, Error> {
+        let Some(question) = questions.questions.get(place) else { return Ok(Vec::new()) };
+        self.texts.resize(questions.contexts.len(), None);
+        let text = match &mut self.texts[question.context] {
+            Some(text) => text,
+            free => free.insert(self.tokenizer.encode_with_offsets(&questions.contexts[question.context])?),
+        };
+        let [begin, end, pad] = self.special;
+        let mut head = vec![begin];
+        // A question longer than half of the row would leave too little of the text.
+        head.extend(self.tokenizer.encode(&question.question)?.iter().take(self.length / 2));
+        head.push(end);
+        let room = self.length - head.len() - 1;
+        let step = (room * 2 / 3).max(1);
+        let spans: Vec<Range<usize>> =
+            text.spans.iter().map(|span| span.as_ref().map_or(0..0, |span| span.bytes.clone())).collect();
+        let mut rows = Vec::new();
+        let mut start = 0;
+        loop {
+            let stop = (start + room).min(text.len());
+            let mut tokens = head.clone();
+            tokens.extend_from_slice(&text.ids[start..stop]);
+            tokens.push(end);
+            tokens.resize(self.length, pad);
+            rows.push(Row { tokens, first: head.len(), spans: spans[start..stop].to_vec() });
+            if stop == text.len() {
+                return Ok(rows);
+            }
+            start += step;
+        }
+    }
+}
+
+impl Config {
+    /// Tokens a row of a completed config.
+    pub(crate) fn row_length(&self) -> usize {
+        self.sample_shape().iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nn_data::Question;
+
+    fn questions() -> Questions {
+        let text = "The cat sat on a mat. The dog ran to the far end of the long road and came back.";
+        let start = text.find("the far end").unwrap();
+        let question =
+            Question { id: "a".into(), context: 0, question: "Where?".into(), answers: vec![start..start + 11] };
+        Questions { contexts: vec![text.into()], questions: vec![question], skipped: 0 }
+    }
+
+    #[test]
+    fn each_part_of_a_long_text_is_in_a_row_and_answers_are_found_again() {
+        let questions = questions();
+        let tokenizer = Tokenizer::characters(&format!("{}Where?", questions.contexts[0]), &SPECIAL).unwrap();
+        let answer = &questions.questions[0].answers[0];
+        for length in [24, 40, 128] {
+            let rows = Rows::new(&tokenizer, length).unwrap().of(&questions, 0).unwrap();
+            assert_eq!(rows.len() == 1, length == 128, "{length}");
+            let mut found = 0;
+            for row in &rows {
+                assert_eq!(row.tokens.len(), length);
+                assert_eq!(tokenizer.decode(&row.tokens[1..7], true), "Where?");
+                let Some([first, last]) = row.place_of(answer) else { continue };
+                assert_eq!(tokenizer.decode(&row.tokens[first..=last], true), "the far end");
+                found += 1;
+            }
+            assert!(found > 0 || length == 24, "{length}");
+            let covered: Vec<usize> = rows.iter().flat_map(|row| row.spans.iter().map(|span| span.start)).collect();
+            assert!((0..questions.contexts[0].len()).all(|place| covered.contains(&place)));
+        }
+        let error = dataset(&tokenizer, &questions, 40, "q", true).unwrap_err().to_string();
+        assert!(error.contains("question a is longer"), "{error}");
+        let (set, cut) = dataset(&tokenizer, &questions, 40, "q", false).unwrap();
+        assert_eq!(cut, 1);
+        let Targets::Sequences { labels, .. } = &set.targets else { panic!("targets are places") };
+        assert!(
+            labels.chunks(2).any(|places| places == [0, 0])
+                && labels.chunks(2).any(|places| places[1] == places[0] + 10)
+        );
+    }
+}
