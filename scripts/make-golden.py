@@ -21,7 +21,7 @@ import sys
 
 import torch
 
-from golden import attention, operators, pictures, runs, sequences
+from golden import attention, blocks, operators, pictures, runs, sequences
 from golden.family import Family
 
 
@@ -34,7 +34,7 @@ def main():
              (4, operators.softmax), (5, operators.cross_entropy), (6, operators.rows), (7, operators.losses),
              (8, operators.random), (9, pictures.pool), (40, pictures.normalise), (40, pictures.convolution),
              (300, pictures.resample), (50, sequences.cumulative_sum), (51, sequences.along),
-             (52, sequences.sort), (53, attention.attention)]
+             (52, sequences.sort), (53, attention.attention), (54, blocks.row_norm), (55, blocks.rotary)]
     for seed, fill in seeds:
         family = Family(fill.__name__, seed)
         fill(family)

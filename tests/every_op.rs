@@ -25,8 +25,8 @@ fn exact_gradients(sample: &Sample) -> Result<Gradients, Error> {
     Ok(Gradients { places, r, values })
 }
 
-/// Σ y·r at shifted inputs, in f64.
-fn loss_at(sample: &Sample, r: &[f32], shifted: &[Vec<f64>]) -> Result<f64, Error> {
+/// y at shifted inputs, in f64.
+fn result_at(sample: &Sample, shifted: &[Vec<f64>]) -> Result<Vec<f64>, Error> {
     let input = |(values, tensor): (_, _)| match Tensor::kind(tensor).dtype {
         DType::F32 => Input::F64(values),
         _ => tensor.into(),
@@ -34,8 +34,7 @@ fn loss_at(sample: &Sample, r: &[f32], shifted: &[Vec<f64>]) -> Result<f64, Erro
     let inputs: Vec<Input<'_>> = shifted.iter().map(Vec::as_slice).zip(&sample.inputs).map(input).collect();
     let mut session = Session::new(&Device::oracle());
     let mut program = sample.run_with(&mut session, false, &inputs)?;
-    let y = session.output_f64(&mut program, "y")?;
-    Ok(y.iter().zip(r).map(|(y, r)| y * f64::from(*r)).sum())
+    session.output_f64(&mut program, "y")
 }
 
 /// Compares each input's gradient with central differences along random directions, and for small inputs along
@@ -62,11 +61,15 @@ fn against_differences(sample: &Sample, exact: &Gradients) -> Result<(), String>
                 for (value, slope) in shifted[place].iter_mut().zip(&direction) {
                     *value += sign * step * slope;
                 }
-                loss_at(sample, &exact.r, &shifted).map_err(|error| error.to_string())
+                result_at(sample, &shifted).map_err(|error| error.to_string())
             };
-            let numeric = (along(1.0)? - along(-1.0)?) / (2.0 * step);
+            let (above, below) = (along(1.0)?, along(-1.0)?);
+            // Of Σ y·r, element by element: long sums would be rounded by more than they differ.
+            let differences = above.iter().zip(&below).zip(&exact.r);
+            let numeric =
+                differences.map(|((above, below), r)| (above - below) * f64::from(*r)).sum::<f64>() / (2.0 * step);
             let analytic: f64 = gradient.iter().zip(&direction).map(|(slope, along)| slope * along).sum();
-            // The difference's own error: f64 rounding of the loss over 2·step, and the third derivative.
+            // The difference's own error: f64 rounding of y over 2·step, and the third derivative.
             let scale: f64 = gradient.iter().map(|slope| slope.abs()).sum::<f64>() + 1.0;
             if (numeric - analytic).abs() > 1e-8 * scale {
                 return Err(format!("gradient of input {place}: differences say {numeric:e}, the rule {analytic:e}"));

@@ -217,7 +217,10 @@ fn rows_and_classes() {
         trace.output("log_softmax", x.log_softmax(1));
         trace.output("losses", x.cross_entropy(targets));
         let state = trace.state("state", DType::F32, [70, 33]);
-        trace.output("loss", state.cross_entropy(targets).mean_all());
+        // Kernels that write over what they read, in pieces too.
+        trace.output("in place", (x * 0.5).softmax(1));
+        let logits = state.tanh().layer_norm(None, None, 0.1);
+        trace.output("loss", (logits * 2.0).cross_entropy(targets).mean_all());
     });
     let graph = differentiate(&graph, "loss", &["state"]).unwrap();
     assert_same(1024, 1, 35, &graph);
@@ -471,17 +474,20 @@ fn every_sample_of_every_operator() {
     let others = ["matmul", "sum", "max", "argmax", "softmax", "gather_rows", "scatter_add_rows", "cross_entropy"];
     let pools = ["max_pool", "average_pool", "average_pool_gradient"];
     let along = ["cumulative_sum", "gather", "scatter_add", "sort", "sort_gradient"];
-    let named = others.into_iter().chain(convolutions).chain(["moments", "normalised_sums", "resample"]);
+    let norms = ["layer_norm", "layer_norm_gradient", "rms_norm", "rms_norm_gradient"];
+    let more = ["moments", "normalised_sums", "resample", "cross_entropy_gradient", "rotary"];
+    let named = others.into_iter().chain(convolutions).chain(more).chain(norms);
     for name in named.chain(pools).chain(along) {
         assert!(cut.contains(&name), "no sample of {name} was cut");
     }
-    // Rows of softmax, of cross entropy, of cumulative sums and of sort, what argmax searches, a channel of an image and
-    // what looks at each other in attention must be whole.
+    // Rows of softmax, of cross entropy, of norms, of cumulative sums and of sort, what argmax searches, a channel of an
+    // image and what looks at each other in attention must be whole.
     let may = ["softmax", "log_softmax", "cross_entropy", "cross_entropy_gradient", "argmax", "argmin"];
     let may: Vec<&str> = may
         .into_iter()
         .chain(["cumulative_sum", "sort", "attention", "attention_gradient"])
         .chain(convolutions)
+        .chain(norms)
         .collect();
     let other: Vec<&String> = refused.iter().filter(|what| !may.contains(&what.split(' ').next().unwrap())).collect();
     assert!(other.is_empty(), "refused: {other:?}");

@@ -9,6 +9,7 @@ use cpu_reference::philox::Philox;
 use losses::Losses;
 use nn_core::graph::{self, Value};
 use nn_core::ops::samples::samples;
+use nn_core::ops::{CrossEntropyOptions, RotaryPairing};
 use nn_core::{DType, Device, Input, Session, StepScalars, Tensor, passes};
 use nn_train::nn::{Dropout, Gelu, Linear, Relu};
 use nn_train::optim::Adam;
@@ -66,7 +67,7 @@ type Op = fn(Value, Value) -> Value;
 /// Operators on tensors so large that the CPU's kernels hand parts of them to other threads.
 fn large(device: &Device) -> Hashes {
     let sizes = [384, 520];
-    let ops: [(&str, Op); 9] = [
+    let ops: [(&str, Op); 12] = [
         ("elementwise", |x, w| (x * w).gelu() + x.tanh()),
         ("matmul", |x, w| x.matmul(w.transpose())),
         ("batched matmul", |x, w| x.reshape([3, 128, 520]).matmul(w.reshape([3, 520, 128]))),
@@ -75,6 +76,19 @@ fn large(device: &Device) -> Hashes {
         ("sum", |x, w| (x * w).sum_all()),
         ("softmax", |x, w| x.softmax(1) * w),
         ("log_softmax", |x, w| x.log_softmax(1) * w),
+        ("layer_norm", |x, w| {
+            let row = |start: usize| w.slice(&[start, 0], [1, 520]).reshape([520]);
+            x.layer_norm(Some(row(0)), Some(row(1)), 1e-5)
+        }),
+        ("rotary", |x, w| {
+            let table = |start: usize| w.slice(&[0, start], [96, 130]);
+            x.reshape([4, 96, 2, 260]).rotary(table(0), table(130), RotaryPairing::Half)
+        }),
+        ("cross_entropy", |x, w| {
+            let classes = (w.slice(&[0, 0], [384, 1]).reshape([384]).abs() * 500.0).to_u32();
+            let options = CrossEntropyOptions { ignore_index: Some(7), label_smoothing: 0.1, weight: None };
+            (x * 3.0).cross_entropy_with(classes, &options)
+        }),
         ("scatter_add_rows", |x, w| {
             let indices = (w.slice(&[0, 0], [384, 1]).reshape([384]).abs() * 16.0).to_u32();
             x.scatter_add_rows(indices, 40) + w.gather_rows(indices.slice(&[0], [40]))

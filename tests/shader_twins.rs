@@ -7,6 +7,8 @@ mod common;
 mod normalise;
 #[path = "shader_twins/pool.rs"]
 mod pool;
+#[path = "shader_twins/row_norm.rs"]
+mod row_norm;
 #[path = "shader_twins/rows.rs"]
 mod rows;
 

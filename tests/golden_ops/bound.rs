@@ -222,7 +222,11 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "moments" => absolute(pick(8.0, 3.0 * 65.0)),
         // r·(g − Σg/n − x̂·Σ(g·x̂)/n): r ≤ 3.2, the bracket is at most 2 + √40 times the largest g, and errs as x̂ does, in
         // which m's sum and r count, and by some roundings.
-        "normalised" => absolute(3.2 * 8.4 * pick(6.0, 75.0)),
+        "normalised" | "layer_norm" | "rms_norm" => absolute(3.2 * 8.4 * pick(6.0, 75.0)),
+        // Two products and a sum; those of the tables are sums of two more.
+        "rotary" => absolute(4.0 * rounding),
+        // Twice differentiated r stands in it twice, and two such brackets; as many roundings again.
+        "layer_norm_gradient" | "rms_norm_gradient" => absolute(3.2 * 3.2 * 2.0 * 8.4 * pick(12.0, 150.0)),
         "max" | "min" => relative(pick(0.5, 2.5)),
         "softmax" => absolute(pick(8.0 + 2.0 * x, 14.0 + 10.0 * x)),
         // The exponential turns y's absolute error into a relative one, times Σ dy.

@@ -2,7 +2,9 @@
 
 use crate::file::{Case, whole_numbers};
 use nn_core::graph::{self, Graph};
-use nn_core::ops::{Attention, Convolution, CrossEntropyOptions, CumulativeSum, Extent, PoolOptions, Resample};
+use nn_core::ops::{
+    Attention, Convolution, CrossEntropyOptions, CumulativeSum, Extent, PoolOptions, Resample, RotaryPairing,
+};
 use nn_core::{DType, Error, Input, Session, StepScalars, Trace, Value, passes};
 use nn_train::nn::loss::{Loss, cross_entropy_mean};
 use serde_json::Value as Json;
@@ -62,6 +64,7 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
     // Which operand the first gradient is by.
     let by = match case.op.as_str() {
         "cross_entropy_gradient" | "max_pool_gradient" | "average_pool_gradient" => Some("x0"),
+        "layer_norm_gradient" | "rms_norm_gradient" => Some("x0"),
         "convolution_weight_gradient" => Some("x2"),
         _ => None,
     };
@@ -73,6 +76,9 @@ pub(crate) fn build(case: &Case) -> Result<Graph, Error> {
                     logits.cross_entropy_with(targets, &cross_entropy(case, weight)) * factors
                 }
                 ("convolution_weight_gradient", &[x, dy, weight]) => x.conv2d(weight, &convolution(case)) * dy,
+                ("layer_norm_gradient" | "rms_norm_gradient", &[x, dy, ref weight @ ..]) => {
+                    row_norm(case, x, weight) * dy
+                }
                 (_, &[x, weights]) => pool(case, x) * weights,
                 (_, operands) => return Err(Error::Usage(format!("{} has {} operands", case.op, operands.len()))),
             };
@@ -121,6 +127,15 @@ fn cross_entropy(case: &Case, weight: &[Value]) -> CrossEntropyOptions {
         label_smoothing: if ignored.is_some() { number(case, "label_smoothing") } else { 0.0 },
         weight: weight.first().copied(),
     }
+}
+
+/// Normalised rows, with a weight and a bias as the attributes say.
+fn row_norm(case: &Case, x: Value, parameters: &[Value]) -> Value {
+    let [weighted, biased] = ["weighted", "biased"].map(|name| case.attributes[name] == Json::Bool(true));
+    let weight = parameters.first().copied().filter(|_| weighted);
+    let bias = parameters.last().copied().filter(|_| biased);
+    let eps = number(case, "eps");
+    if case.op.starts_with("layer") { x.layer_norm(weight, bias, eps) } else { x.rms_norm(weight, eps) }
 }
 
 /// As torch's interpolate, over one or two axes.
@@ -278,6 +293,12 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
             };
             x.attention(inputs[1], inputs[2], &options)
         }
+        "rotary" => {
+            let interleaved = case.attributes["interleaved"] == Json::Bool(true);
+            let pairing = if interleaved { RotaryPairing::Interleaved } else { RotaryPairing::Half };
+            x.rotary(inputs[1], inputs[2], pairing)
+        }
+        "layer_norm" | "rms_norm" => row_norm(case, x, &inputs[1..]),
         "resample" => resampled(case, x),
         "gather" => x.gather(axis(), inputs[1]),
         "scatter_add" => x.scatter_add(axis(), inputs[1], inputs[2]),

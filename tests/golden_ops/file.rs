@@ -24,6 +24,8 @@ const FAMILIES: &[&str] = &[
     "along",
     "sort",
     "attention",
+    "row_norm",
+    "rotary",
 ];
 
 /// One call of one operator.

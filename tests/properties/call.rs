@@ -2,7 +2,7 @@
 
 use crate::methods::Moment;
 use nn_core::graph::{Trace, Value};
-use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample, RotaryPairing};
 use nn_core::{DType, StepScalar, Tensor};
 use std::fmt;
 
@@ -57,6 +57,12 @@ pub(crate) enum Call {
     Moment(Moment, usize, Vec<usize>, f32),
     /// With maybe a weight and maybe a bias.
     Normalise(usize, Vec<usize>, f32, Option<usize>, Option<usize>),
+    /// Of each row, with maybe a weight and maybe a bias.
+    LayerNorm(usize, [Option<usize>; 2], f32),
+    /// With maybe a weight.
+    RmsNorm(usize, Option<usize>, f32),
+    /// With cosines and sines.
+    Rotary([usize; 3], RotaryPairing),
     Pool(Pool, usize, PoolOptions),
     PoolIndices(usize, PoolOptions),
     Adaptive(Sizes, usize, [usize; 2]),
@@ -107,6 +113,12 @@ impl Call {
                 let [weight, bias] = [weight, bias].map(|parameter| parameter.map(|place| v[place]));
                 v[*x].normalise(axes, *eps, weight, bias)
             }
+            Call::LayerNorm(x, parameters, eps) => {
+                let [weight, bias] = parameters.map(|parameter| parameter.map(|place| v[place]));
+                v[*x].layer_norm(weight, bias, *eps)
+            }
+            Call::RmsNorm(x, weight, eps) => v[*x].rms_norm(weight.map(|place| v[place]), *eps),
+            Call::Rotary([x, cosine, sine], pairing) => v[*x].rotary(v[*cosine], v[*sine], *pairing),
             Call::Pool(method, x, options) => (method.apply)(v[*x], options),
             Call::PoolIndices(x, options) => v[*x].max_pool2d_with_indices(options)[1],
             Call::Adaptive(method, x, sizes) => (method.apply)(v[*x], *sizes),
@@ -156,11 +168,16 @@ impl fmt::Display for Call {
                 write!(formatter, "v{x}.moments(&{axes:?}, {eps:?}).{}", moment.name())
             }
             Call::Normalise(x, axes, eps, weight, bias) => {
-                let [weight, bias] = [weight, bias].map(|parameter| match parameter {
-                    Some(place) => format!("Some(v{place})"),
-                    None => "None".to_string(),
-                });
+                let [weight, bias] = [*weight, *bias].map(maybe_text);
                 write!(formatter, "v{x}.normalise(&{axes:?}, {eps:?}, {weight}, {bias})")
+            }
+            Call::LayerNorm(x, parameters, eps) => {
+                let [weight, bias] = parameters.map(maybe_text);
+                write!(formatter, "v{x}.layer_norm({weight}, {bias}, {eps:?})")
+            }
+            Call::RmsNorm(x, weight, eps) => write!(formatter, "v{x}.rms_norm({}, {eps:?})", maybe_text(*weight)),
+            Call::Rotary([x, cosine, sine], pairing) => {
+                write!(formatter, "v{x}.rotary(v{cosine}, v{sine}, RotaryPairing::{pairing:?})")
             }
             Call::Pool(method, x, options) => write!(formatter, "v{x}.{}(&{options:?})", method.name),
             Call::PoolIndices(x, options) => write!(formatter, "v{x}.max_pool2d_with_indices(&{options:?})[1]"),
@@ -182,6 +199,11 @@ impl fmt::Display for Call {
             }
         }
     }
+}
+
+/// A value that may be missing, as Rust.
+fn maybe_text(place: Option<usize>) -> String {
+    place.map_or("None".to_string(), |place| format!("Some(v{place})"))
 }
 
 /// The elements of a tensor as a Rust list.

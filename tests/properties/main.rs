@@ -1,6 +1,7 @@
 //! Properties of random small graphs: passes keep what a graph means, whatever it is and wherever it runs.
 
 mod along;
+mod blocks;
 mod call;
 #[path = "../common/mod.rs"]
 mod common;

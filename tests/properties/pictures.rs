@@ -10,7 +10,7 @@ use nn_core::tensor::TensorType;
 
 impl Resolver<'_> {
     /// A value with so many dimensions after batch and channels; another one is reshaped.
-    fn picture(&mut self, pick: u8, dimensions: usize) -> Option<usize> {
+    pub(crate) fn picture(&mut self, pick: u8, dimensions: usize) -> Option<usize> {
         let x = self.real(pick)?;
         if self.shape(x).rank() == 2 + dimensions {
             return Some(x);

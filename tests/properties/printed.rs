@@ -4,7 +4,7 @@ use crate::execute::{Results, compare_results, run};
 use crate::interpreter::Named;
 use crate::recipe::{Family, Goal, Leaf, Origin, Recipe, Relation, Step, some_recipes};
 use nn_core::graph::{self, NodeKind, OpKind};
-use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample};
+use nn_core::ops::{Convolution, CumulativeSum, Extent, PoolOptions, Resample, RotaryPairing};
 use nn_core::passes::{ScheduleOptions, differentiate};
 use nn_core::{DType, Device, Error, Executable, Input, Session, StepScalar, StepScalars, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ fn recipes_use_every_operator() {
     assert!(updates > 100 && views > 100, "{updates} updates, {views} views of views");
 }
 
-/// One of each family but those of [`pictures`] and [`along`].
+/// One of each family but those of [`pictures`], [`along`] and [`blocks`].
 fn assorted() -> Recipe {
     let leaf = |origin, relation| Leaf { origin, relation, rank: 2, sizes: [1, 2, 0, 0] };
     let leaves = vec![
@@ -132,6 +132,20 @@ fn along() -> Recipe {
     Recipe { leaves, steps, outputs: (1..12).collect(), updates: vec![1], seed: 6, goal: Goal::Values }
 }
 
+/// Normalised rows and rotated pairs.
+fn blocks() -> Recipe {
+    let leaf = |origin, relation| Leaf { origin, relation, rank: 3, sizes: [1, 2, 3, 0] };
+    let leaves = vec![leaf(Origin::Input, Relation::Free), leaf(Origin::State, Relation::Same)];
+    let families = [0, 1, 4, 5, 6, 7].map(|which| (Family::RowNorm, which));
+    let families = families.into_iter().chain([(Family::Rotary, 0), (Family::Rotary, 1)]);
+    let step = |(number, (family, which)): (usize, (Family, u8))| {
+        let numbers = [0, 1, 2, 3, 4, 5, 6, 7].map(|digit: u8| digit.wrapping_add(number as u8));
+        Step { family, picks: [255, 255, 0, which], numbers }
+    };
+    let steps = families.enumerate().map(step).collect();
+    Recipe { leaves, steps, outputs: (1..16).collect(), updates: vec![1], seed: 7, goal: Goal::Values }
+}
+
 /// A step of training.
 fn training() -> Recipe {
     let mut recipe = Recipe { goal: Goal::Training, ..assorted() };
@@ -176,4 +190,6 @@ fn a_printed_recipe_is_rust_that_does_the_same() {
     assert_printed("properties/printed/pictures.rs", include_str!("printed/pictures.rs"), &pictures(), ran());
     let ran = || -> Result<_, Error> { Ok(include!("printed/along.rs")) };
     assert_printed("properties/printed/along.rs", include_str!("printed/along.rs"), &along(), ran());
+    let ran = || -> Result<_, Error> { Ok(include!("printed/blocks.rs")) };
+    assert_printed("properties/printed/blocks.rs", include_str!("printed/blocks.rs"), &blocks(), ran());
 }

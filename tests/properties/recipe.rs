@@ -80,6 +80,9 @@ pub(crate) enum Family {
     Matmul,
     Convolution,
     Normalise,
+    /// Of the last axis.
+    RowNorm,
+    Rotary,
     /// Of means.
     Pool,
     MaxPool,
@@ -105,7 +108,7 @@ pub(crate) enum Family {
     Sort,
 }
 
-const SMOOTH: [Family; 25] = [
+const SMOOTH: [Family; 27] = [
     Family::Unary,
     Family::Number,
     Family::Binary,
@@ -126,6 +129,8 @@ const SMOOTH: [Family; 25] = [
     Family::Repeat,
     Family::Convolution,
     Family::Normalise,
+    Family::RowNorm,
+    Family::Rotary,
     Family::Pool,
     Family::Resample,
     Family::CumulativeSum,

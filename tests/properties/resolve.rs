@@ -196,6 +196,8 @@ impl<'a> Resolver<'a> {
             Family::Matmul => self.matmul(first, second)?,
             Family::Convolution => self.convolution(first, which, &step.numbers)?,
             Family::Normalise => self.normalisation(step)?,
+            Family::RowNorm => self.row_norm(step)?,
+            Family::Rotary => self.rotary(step)?,
             Family::Pool => self.average_pool(first, which, &step.numbers)?,
             Family::MaxPool => self.max_pool(first, which, &step.numbers)?,
             Family::CumulativeSum => self.cumulative_sum(first, which, &step.numbers)?,

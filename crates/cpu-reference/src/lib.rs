@@ -24,7 +24,9 @@ pub mod pool;
 pub mod real;
 pub mod reduce;
 pub mod resample;
+pub mod rotary;
 mod row;
+pub mod row_norm;
 pub mod rows;
 pub mod softmax;
 pub mod sort;
@@ -46,6 +48,8 @@ pub use pool::{
 pub use real::Real;
 pub use reduce::{Reduction, reduce};
 pub use resample::{Places, resample, resample_gradient};
+pub use rotary::{Rotary, rotary};
+pub use row_norm::{RowNorm, row_norm, row_norm_gradient};
 pub use rows::{gather_rows, scatter_add_rows};
 pub use softmax::{log_softmax, softmax};
 pub use sort::sort;

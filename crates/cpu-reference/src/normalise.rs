@@ -3,10 +3,13 @@
 //! Everything is accumulated in `f64`. Long reductions are made of chunks that stay in the cache, whose length and order
 //! follow from the shapes alone; the threads only decide who computes a chunk.
 
+mod columns;
+
 use rayon::prelude::*;
 
 use crate::real::Real;
 use crate::strided::{Dimensions, Strided};
+use columns::Columns;
 
 /// Reduced elements in a chunk; longer reductions are made of several. Never changed by the threads.
 const CHUNK: usize = 1 << 14;
@@ -71,6 +74,9 @@ pub fn normalised_sums<T: Real>(
         "internal: sums of {kept_sizes:?} over {reduced_sizes:?} have {} outputs",
         sums.len()
     );
+    if let Some(columns) = Columns::of(&inputs, kept_sizes, reduced_sizes) {
+        return columns.sums(sums, products);
+    }
     let of = OfProducts { inputs: inputs.map(|input| &input.values[input.offset.min(input.values.len())..]) };
     let kept = Dimensions::new(kept_sizes, inputs.map(|input| input.kept));
     let reduced = Dimensions::new(reduced_sizes, inputs.map(|input| input.reduced));

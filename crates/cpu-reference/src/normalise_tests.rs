@@ -136,6 +136,53 @@ fn sums_agree_with_plain_loops() {
     }
 }
 
+/// Sums down the columns of rows with statistics of their own, as those of layer norm's parameters.
+fn down_columns<T: Real>(data: &[Vec<T>], [rows, width]: [usize; 2], apart: usize) -> Vec<T> {
+    let matrix = |view: usize| SumsInput { values: &data[view][..], kept: &[1], reduced: &[0], offset: view };
+    let (stride, one) = ([width + 5], [T::ONE]);
+    let (beside, apart) = ([width], [apart]);
+    let inputs = [
+        SumsInput { reduced: &stride, ..matrix(0) },
+        SumsInput { reduced: &beside, ..matrix(1) },
+        SumsInput { kept: &[0], reduced: &apart, ..matrix(2) },
+        SumsInput { kept: &[0], reduced: &apart, ..matrix(3) },
+        SumsInput { values: &one, kept: &[0], reduced: &[0], offset: 0 },
+    ];
+    let (mut sums, mut products) = (vec![T::ZERO; width], vec![T::ZERO; width]);
+    normalised_sums(inputs, &[width], &[rows], [&mut sums, &mut products]);
+    [sums, products].concat()
+}
+
+#[test]
+fn columns_with_statistics_of_rows_agree_with_plain_loops() {
+    let floats: Vec<Vec<f32>> = (0..4).map(|seed| values(130_000, 20 + seed)).collect();
+    let data: Vec<Vec<f64>> = floats.iter().map(|all| all.iter().map(|value| f64::from(*value)).collect()).collect();
+    for (rows, width) in [(2, 32), (7, 33), (300, 100), (1000, 65), (5, 4000), (8, 7), (1, 64)] {
+        for apart in [0, 1, 2] {
+            let (mut expected, mut sizes) = (vec![0.0; 2 * width], vec![0.0; 2 * width]);
+            for row in 0..rows {
+                for column in 0..width {
+                    let dy = data[0][row * (width + 5) + column];
+                    let x = data[1][1 + row * width + column];
+                    let product = dy * (x - data[2][2 + row * apart]) * data[3][3 + row * apart];
+                    for (place, term) in [(column, dy), (width + column, product)] {
+                        expected[place] += term;
+                        sizes[place] += f64::abs(term);
+                    }
+                }
+            }
+            assert_close(&down_columns(&data, [rows, width], apart), &expected, 1e-10);
+            // Three roundings of a product, seven of additions, and one at the end.
+            for ((found, expected), size) in down_columns(&floats, [rows, width], apart).iter().zip(expected).zip(sizes)
+            {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error <= 5.5 * f64::from(f32::EPSILON) * size, "{found} instead of {expected}");
+            }
+        }
+    }
+    assert_same_bits(|| down_columns(&floats, [1000, 100], 2));
+}
+
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
     let data: Vec<f32> = values(600_000, 10);

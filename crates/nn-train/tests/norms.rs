@@ -3,7 +3,7 @@
 use nn_core::{DType, Device, Input, Session, StepScalars, Tensor};
 use nn_train::nn::{
     BatchNorm1d, BatchNorm2d, Flatten, GroupNorm, InstanceNorm1d, InstanceNorm2d, Layer, LayerNorm, Linear, Loss,
-    Sequential, Tanh,
+    RmsNorm, Sequential, Tanh,
 };
 use nn_train::optim::{AdamW, Decay, Sgd};
 use nn_train::train::read_tensors;
@@ -102,6 +102,21 @@ fn every_layer_follows_its_formula_and_names_its_parameters() {
         assert_eq!(declared, []);
     }
     assert_eq!(applied(&LayerNorm::new([5]).bias(false), false, &shape, &x).1, [("weight".to_string(), vec![5])]);
+    for (layer, last) in [(RmsNorm::new([5]), 5), (RmsNorm::new([3, 5]), 15), (RmsNorm::new([4, 3, 5]), 60)] {
+        // Beside its own negative a row has a mean of 0: there both norms are one.
+        let mirrored: Vec<f32> =
+            x.chunks(last).flat_map(|row| row.iter().copied().chain(row.iter().map(|x| -x))).collect();
+        let by_mean_square = |eps: f64| by_formula(&mirrored, |place| place / (2 * last), |_| None, eps);
+        let own = |all: &[f64]| -> Vec<f64> { all.chunks(2 * last).flat_map(|row| row[..last].to_vec()).collect() };
+        let (y, declared) = applied(&layer, false, &shape, &x);
+        let weighted = own(&by_mean_square(f64::from(f32::EPSILON))).into_iter().enumerate();
+        let weight = numbers(last, 0.5, 1.0);
+        assert_near(&y, &weighted.map(|(place, y)| y * f64::from(weight[place % last])).collect::<Vec<_>>());
+        assert!(declared.len() == 1 && declared[0].0 == "weight" && declared[0].1.iter().product::<usize>() == last);
+        let (y, declared) = applied(&layer.elementwise_affine(false).eps(0.5), true, &shape, &x);
+        assert_near(&y, &own(&by_mean_square(0.5)));
+        assert_eq!(declared, []);
+    }
     let instance = by_formula(&x, |place| place / 15, |_| None, 1e-5);
     assert_near(&applied(&InstanceNorm2d::new(4), true, &shape, &x).0, &instance);
     assert_near(&applied(&InstanceNorm2d::new(4), false, &shape, &x).0, &instance);
@@ -248,13 +263,14 @@ fn what_cannot_be_normalised_is_refused() -> Result<(), Error> {
             Ok(())
         }))
     };
-    let cases: [(&dyn Layer, bool, &[usize], &str); 10] = [
+    let cases: [(&dyn Layer, bool, &[usize], &str); 11] = [
         (&BatchNorm1d::new(4), true, &[1, 4], "expected more than 1 value per channel when training"),
         (&BatchNorm1d::new(4), true, &[2, 5], "BatchNorm1d::new(4) needs an input of shape [batch, features]"),
         (&BatchNorm1d::new(4), true, &[4], "but it has shape [4]"),
         (&BatchNorm2d::new(4), false, &[2, 4, 3], "[batch, features, height, width] with 4 channels"),
         (&BatchNorm2d::new(4).momentum(1.5), false, &[2, 4, 3, 3], "momentum 1.5"),
         (&LayerNorm::new([3, 5]), false, &[2, 5, 3], "LayerNorm::new([3, 5]) needs these last dimensions"),
+        (&RmsNorm::new([3, 5]), false, &[2, 5, 3], "RmsNorm::new([3, 5]) needs these last dimensions"),
         (&GroupNorm::new(3, 4), false, &[2, 4, 3], "the groups must divide the channels"),
         (&GroupNorm::new(2, 4), false, &[2, 6, 3], "4 channels in dimension 1"),
         (&InstanceNorm1d::new(4), true, &[2, 4, 1], "more than 1 value per channel and sample"),

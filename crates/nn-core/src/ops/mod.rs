@@ -24,6 +24,8 @@ mod pool;
 mod random;
 mod reduce;
 mod resample;
+mod rotary;
+mod row_norm;
 mod rows;
 pub mod samples;
 mod shape;
@@ -41,6 +43,7 @@ pub use normalise::Moments;
 pub use operands::IntoValue;
 pub use pool::PoolOptions;
 pub use resample::{Extent, Resample};
+pub use rotary::RotaryPairing;
 pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
@@ -62,6 +65,8 @@ pub fn names() -> Vec<&'static str> {
         along::NAMES,
         sort::NAMES,
         attention::NAMES,
+        row_norm::NAMES,
+        rotary::NAMES,
     ];
     elementwise::rows().map(|row| row.name()).chain(families.iter().copied().flatten().copied()).collect()
 }

@@ -391,8 +391,9 @@ impl KernelOp for NormalisedSums {
         match arithmetic {
             // A term is a difference and up to three products.
             Arithmetic::Gpu => Accuracy::sum(arithmetic, 4 * count, bounds::additions(count) + 4),
-            // In double precision, rounded at the end.
-            _ => Accuracy { summed: double_sum(arithmetic, count + 4), ..Accuracy::rounded(arithmetic) },
+            // In double precision, rounded at the end. Down the columns of rows a product is rounded three times, and goes
+            // through seven additions in single precision.
+            _ => Accuracy { summed: 5.0 + double_sum(arithmetic, count + 4), ..Accuracy::rounded(arithmetic) },
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::{
     along, attention, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul,
-    normalise_samples, pool, reduce, resample, rows, shape, softmax, sort,
+    normalise_samples, pool, reduce, resample, rotary, row_norm, rows, shape, softmax, sort,
 };
 use crate::graph::Value;
 use crate::tensor::{DType, Shape, Tensor};
@@ -100,6 +100,8 @@ pub fn samples() -> Vec<Sample> {
     rows::add_samples(&mut samples);
     convolution::add_samples(&mut samples);
     normalise_samples::add(&mut samples);
+    row_norm::add_samples(&mut samples);
+    rotary::add_samples(&mut samples);
     pool::add_samples(&mut samples);
     resample::add_samples(&mut samples);
     detach::add_samples(&mut samples);

@@ -1,14 +1,14 @@
 //! Llama (Touvron et al. 2023) and its kin, as `transformers.LlamaForCausalLM`.
 
-use super::rotary::{Rotary, Scaling, turn};
 use super::settings::{Other, check_dropout, check_model_type, check_other, check_positive, document, token_ids};
 use super::{
     Attend, LanguageModel, Place, activate, attend, check_activation, fit_language, fit_vocabulary, fits_context,
-    project, rms_norm, split_heads,
+    project, split_heads,
 };
 use crate::Model;
+use nn_core::ops::RotaryPairing;
 use nn_core::{DType, Value};
-use nn_train::nn::{Layer, TargetKind};
+use nn_train::nn::{Layer, RmsNorm, RotaryScaling, RotaryTable, TargetKind};
 use nn_train::{Init, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -151,11 +151,11 @@ impl Llama {
         self.sliding_window.filter(|_| counts)
     }
 
-    /// The rotation's table.
+    /// The rotation's tables.
     ///
     /// # Errors
     /// If its settings are unknown or incomplete.
-    fn rotary(&self) -> Result<Rotary, String> {
+    fn rotary(&self) -> Result<RotaryTable, String> {
         let (key, rope) = match (&self.rope_parameters, &self.rope_scaling) {
             (Some(rope), _) => ("rope_parameters", rope.clone()),
             (None, Some(rope)) => ("rope_scaling", rope.clone()),
@@ -174,21 +174,21 @@ impl Llama {
         };
         let original = rope.original_max_position_embeddings;
         let scaling = match rope.rope_type.as_deref().unwrap_or("default") {
-            "default" => Scaling::None,
-            "linear" => Scaling::Linear { factor: number("factor", rope.factor)? },
+            "default" => RotaryScaling::None,
+            "linear" => RotaryScaling::Linear { factor: number("factor", rope.factor)? },
             // It changes nothing within the context that the model is said to have.
-            "dynamic" if original.is_none_or(|length| length >= self.max_position_embeddings) => Scaling::None,
+            "dynamic" if original.is_none_or(|length| length >= self.max_position_embeddings) => RotaryScaling::None,
             "dynamic" => {
                 return Err(format!(
                     "{} = {original:?} is not supported with dynamic scaling",
                     at("original_max_position_embeddings")
                 ));
             }
-            "llama3" => Scaling::Llama3 {
+            "llama3" => RotaryScaling::Llama3 {
                 factor: number("factor", rope.factor)?,
                 low_freq_factor: number("low_freq_factor", rope.low_freq_factor)?,
                 high_freq_factor: number("high_freq_factor", rope.high_freq_factor)?,
-                original_length: original
+                original_max_position_embeddings: original
                     .ok_or_else(|| format!("{} is missing", at("original_max_position_embeddings")))?,
             },
             other => {
@@ -199,7 +199,9 @@ impl Llama {
             }
         };
         let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
-        Ok(Rotary { theta: number("rope_theta", Some(theta))?, size: self.size(), scaling })
+        let table = RotaryTable { theta: number("rope_theta", Some(theta))?, size: self.size(), scaling };
+        table.angles(self.max_position_embeddings).map_err(|problem| format!("model.config.{key}: {problem}"))?;
+        Ok(table)
     }
 
     fn attention(&self, s: &mut Scope, x: Value, tables: [Value; 2], place: Place) -> Value {
@@ -210,7 +212,9 @@ impl Llama {
         let mut part = |name: &str, heads: usize| split_heads(project(s, name, x, heads * size, inner, std), heads);
         let [query, key, value] = [part("q_proj", heads), part("k_proj", groups), part("v_proj", groups)];
 
-        let key = place.remember(s, "cached_key", turn(key, tables));
+        let [cosine, sine] = tables;
+        let turn = |x: Value| x.rotary(cosine, sine, RotaryPairing::Half);
+        let key = place.remember(s, "cached_key", turn(key));
         let value = place.remember(s, "cached_value", value);
         let how = Attend {
             causal: matches!(place, Place::Beginning),
@@ -219,12 +223,12 @@ impl Llama {
             dropout: self.attention_dropout,
             scale: None,
         };
-        let y = attend(s, turn(query, tables), key, value, &how);
+        let y = attend(s, turn(query), key, value, &how);
         project(s, "o_proj", y, self.hidden_size, self.attention_bias, std)
     }
 
     fn norm(&self, s: &mut Scope, name: &str, x: Value) -> Value {
-        s.scope(name, |s| rms_norm(s, x, self.rms_norm_eps))
+        s.scope(name, |s| RmsNorm::new([self.hidden_size]).eps(self.rms_norm_eps).forward(s, x))
     }
 
     fn block(&self, s: &mut Scope, x: Value, tables: [Value; 2], place: Place) -> Value {
@@ -260,7 +264,7 @@ impl LanguageModel for Llama {
         let length = tokens.shape()[1];
         let most = if let Place::After { capacity, .. } = place { capacity } else { length };
         let tables = match self.rotary() {
-            Ok(rotary) => rotary.tables(s, most).map(|table| place.rows(table, length)),
+            Ok(rotary) => rotary.table(&s.trace(), most).map(|table| place.rows(table, length)),
             Err(message) => {
                 s.trace().fail("llama", message);
                 return tokens;

@@ -7,7 +7,6 @@ mod encoder;
 mod generate;
 mod gpt2;
 mod llama;
-mod rotary;
 mod sample;
 mod seq2seq;
 #[cfg(test)]
@@ -79,15 +78,6 @@ fn project(s: &mut Scope, name: &str, x: Value, outputs: usize, bias: bool, std:
     let inputs = x.shape().last().copied().unwrap_or(1);
     let layer = nn_train::nn::Linear::new(inputs, outputs).bias(bias);
     s.scope(name, |s| layer.init(Init::Normal { mean: 0.0, std }, Init::Zeros).forward(s, x))
-}
-
-/// The last dimension divided by the root of its mean square, times `weight` (Zhang and Sennrich 2019).
-fn rms_norm(s: &mut Scope, x: Value, eps: f32) -> Value {
-    let shape = x.shape();
-    let last = shape.rank().saturating_sub(1);
-    let weight = s.param("weight", [shape.last().copied().unwrap_or(1)], Init::Ones);
-    let scale = ((x * x).mean(&[last]) + eps).rsqrt();
-    x * scale.reshape(shape.keep(&[last])) * weight
 }
 
 /// Dropout of this probability.

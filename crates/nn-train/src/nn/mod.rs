@@ -12,6 +12,7 @@ mod moving;
 mod norm;
 mod pool;
 mod positions;
+mod rotary;
 mod sequential;
 mod upsample;
 
@@ -25,12 +26,13 @@ pub use gated::{geglu, glu, swiglu};
 pub use linear::Linear;
 pub use loss::{IGNORED, Loss, Objective, TargetKind};
 pub use moving::{Identity, PixelShuffle, PixelUnshuffle, ZeroPad2d};
-pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm};
+pub use norm::{BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RmsNorm};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d,
     GlobalAveragePool, MaxPool1d, MaxPool2d,
 };
 pub use positions::sinusoidal_positions;
+pub use rotary::{RotaryScaling, RotaryTable};
 pub use sequential::Sequential;
 pub use upsample::{Factors, Upsample};
 

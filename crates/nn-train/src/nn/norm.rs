@@ -1,4 +1,4 @@
-//! Normalisation layers: batch, layer, group and instance norm.
+//! Normalisation layers: batch, layer, RMS, group and instance norm.
 
 use super::Layer;
 use crate::scope::{Init, Scope};
@@ -152,6 +152,17 @@ impl BatchNorm {
     }
 }
 
+/// Normalises over the last dimensions, which are those of `own`, seen as one.
+fn in_rows(x: Value, own: &Shape, normalise: impl FnOnce(Value) -> Value) -> Value {
+    if own.rank() == 1 {
+        return normalise(x);
+    }
+    let shape = x.shape();
+    let leading = shape[..shape.rank() - own.rank()].iter().copied();
+    let rows: Vec<usize> = leading.chain([own.elements()]).collect();
+    normalise(x.reshape(rows)).reshape(shape)
+}
+
 /// Layer normalisation (Ba et al., 2016) over the last dimensions, sample by sample. `torch.nn.LayerNorm`.
 ///
 /// Parameters: `weight`, ones at first, and `bias`, zeros, both of the normalised shape.
@@ -187,10 +198,47 @@ impl Layer for LayerNorm {
             s.trace().fail("layer_norm", message);
             return x;
         }
-        let affine = self.elementwise_affine.then(|| parameters(s, own, own, self.bias));
+        let affine = self.elementwise_affine.then(|| parameters(s, own, &[own.elements()], self.bias));
         let (weight, bias) = affine.map_or((None, None), |(weight, bias)| (Some(weight), bias));
-        let axes: Vec<usize> = (shape.rank() - own.rank()..shape.rank()).collect();
-        x.normalise(&axes, self.eps, weight, bias)
+        in_rows(x, own, |rows| rows.layer_norm(weight, bias, self.eps))
+    }
+}
+
+/// Normalisation by the root mean square (Zhang and Sennrich, 2019) over the last dimensions, sample by sample.
+/// `torch.nn.RMSNorm`.
+///
+/// Parameter: `weight`, ones at first, of the normalised shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsNorm {
+    normalized_shape: Shape,
+    eps: f32,
+    elementwise_affine: bool,
+}
+
+impl RmsNorm {
+    /// Over the last dimensions, which must be of these sizes. PyTorch's defaults: eps 2⁻²³, with weight.
+    pub fn new(normalized_shape: impl Into<Shape>) -> RmsNorm {
+        RmsNorm { normalized_shape: normalized_shape.into(), eps: f32::EPSILON, elementwise_affine: true }
+    }
+}
+
+builders! { RmsNorm:
+    /// Sets what is added to the mean square.
+    eps: f32;
+    /// With or without weight.
+    elementwise_affine: bool;
+}
+
+impl Layer for RmsNorm {
+    fn forward(&self, s: &mut Scope, x: Value) -> Value {
+        let (shape, own) = (x.shape(), &self.normalized_shape);
+        if own.rank() == 0 || !shape.ends_with(own) {
+            let message = format!("RmsNorm::new({own}) needs these last dimensions, but its input has shape {shape}");
+            s.trace().fail("rms_norm", message);
+            return x;
+        }
+        let weight = self.elementwise_affine.then(|| parameters(s, own, &[own.elements()], false).0);
+        in_rows(x, own, |rows| rows.rms_norm(weight, self.eps))
     }
 }
 
