@@ -113,7 +113,7 @@ fn dataset(
             cut += 1;
         }
         // The first of several answers, as training on SQuAD has it.
-        let answer = question.answers.first().cloned().unwrap_or(0..0);
+        let answer = question.answers.first().cloned().unwrap_or_default();
         for row in &rows {
             let [first, last] = row.place_of(&answer).unwrap_or([0, 0]);
             labels.extend([first as u32, last as u32]);

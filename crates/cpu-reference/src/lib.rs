@@ -10,6 +10,7 @@
 pub mod along;
 pub mod arg_reduce;
 pub mod attention;
+mod awake;
 pub mod convolution;
 pub mod copy;
 pub mod cross_entropy;
@@ -32,6 +33,7 @@ pub mod softmax;
 pub mod sort;
 pub mod strided;
 
+pub use awake::on_pool;
 pub use along::{gather, permute_back, scatter_add};
 pub use arg_reduce::{Extreme, arg_reduce};
 pub use attention::{Attention, AttentionSizes, Bias, Heads, WeightDropout, attention, attention_gradient};
@@ -54,14 +56,6 @@ pub use rows::{gather_rows, scatter_add_rows};
 pub use softmax::{log_softmax, softmax};
 pub use sort::sort;
 pub use strided::Strided;
-
-/// Runs `work` on a thread of the pool that the kernels share.
-///
-/// A kernel that is called from any other thread has its work handed over and waited for, two changes of thread each;
-/// many kernels in a row are faster called from within.
-pub fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
-}
 
 #[cfg(test)]
 mod testing;

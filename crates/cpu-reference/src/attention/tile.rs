@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gemm::Parallelism;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::{Attention, Heads, UNSEEING, WeightDropout};
 use crate::matmul::multiply;
@@ -195,22 +195,7 @@ impl Tile {
         weights: &mut [T],
         logarithms: impl Fn(usize) -> T,
     ) {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (row, values) in weights.chunks_exact_mut(self.columns()).enumerate() {
-                    let seen = self.seen(attention, row);
-                    values[..seen.start].fill(T::ZERO);
-                    values[seen.end..].fill(T::ZERO);
-                    let values = &mut values[seen.clone()];
-                    self.score(attention, row, &seen, values);
-                    let logarithm = logarithms(row);
-                    for value in values {
-                        *value = (*value - logarithm).exp();
-                    }
-                }
-            },
-        );
+        Arch::new().dispatch(Weigh { tile: self, attention, weights, logarithms });
     }
 
     /// The gradients of the products: `weights · (gradients − means) · scale`, 0 where nothing is seen.
@@ -221,23 +206,108 @@ impl Tile {
         gradients: &mut [T],
         means: impl Fn(usize) -> T,
     ) {
+        Arch::new().dispatch(Differ { tile: self, attention, weights, gradients, means });
+    }
+}
+
+// Structures, since a closure would not be compiled for the vectors of this machine.
+
+/// [`Tile::weigh`].
+struct Weigh<'a, 'b, T, F> {
+    tile: &'a Tile,
+    attention: &'a Attention<'b, T>,
+    weights: &'a mut [T],
+    logarithms: F,
+}
+
+impl<T: Real, F: Fn(usize) -> T> WithSimd for Weigh<'_, '_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Weigh { tile, attention, weights, logarithms } = self;
+        for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
+            let seen = tile.seen(attention, row);
+            values[..seen.start].fill(T::ZERO);
+            values[seen.end..].fill(T::ZERO);
+            let values = &mut values[seen.clone()];
+            tile.score(attention, row, &seen, values);
+            let logarithm = logarithms(row);
+            for value in values {
+                *value = (*value - logarithm).exp();
+            }
+        }
+    }
+}
+
+/// [`Tile::differ`].
+struct Differ<'a, 'b, T, F> {
+    tile: &'a Tile,
+    attention: &'a Attention<'b, T>,
+    weights: &'a [T],
+    gradients: &'a mut [T],
+    means: F,
+}
+
+impl<T: Real, F: Fn(usize) -> T> WithSimd for Differ<'_, '_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Differ { tile, attention, weights, gradients, means } = self;
         let scale = T::from_f64(f64::from(attention.scale));
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let columns = self.columns();
-                let rows = gradients.chunks_exact_mut(columns).zip(weights.chunks_exact(columns)).enumerate();
-                for (row, (gradients, weights)) in rows {
-                    let seen = self.seen(attention, row);
-                    gradients[..seen.start].fill(T::ZERO);
-                    gradients[seen.end..].fill(T::ZERO);
-                    let mean = means(row);
-                    for (gradient, weight) in gradients[seen.clone()].iter_mut().zip(&weights[seen]) {
-                        *gradient = *weight * (*gradient - mean) * scale;
-                    }
+        let columns = tile.columns();
+        let rows = gradients.chunks_exact_mut(columns).zip(weights.chunks_exact(columns)).enumerate();
+        for (row, (gradients, weights)) in rows {
+            let seen = tile.seen(attention, row);
+            gradients[..seen.start].fill(T::ZERO);
+            gradients[seen.end..].fill(T::ZERO);
+            let mean = means(row);
+            for (gradient, weight) in gradients[seen.clone()].iter_mut().zip(&weights[seen]) {
+                *gradient = *weight * (*gradient - mean) * scale;
+            }
+        }
+    }
+}
+
+/// [`soften`].
+struct Soften<'a, 'b, T, F> {
+    attention: &'a Attention<'b, T>,
+    tile: &'a Tile,
+    weights: &'a mut [T],
+    running: &'a mut Running<T>,
+    rescale: F,
+}
+
+impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Soften { attention, tile, weights, running, mut rescale } = self;
+        for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
+            let seen = tile.seen(attention, row);
+            values[..seen.start].fill(T::ZERO);
+            values[seen.end..].fill(T::ZERO);
+            let values = &mut values[seen.clone()];
+            tile.score(attention, row, &seen, values);
+            let before = running.largest[row];
+            let largest = before.maximum(maximum(values));
+            if largest == T::NEG_INFINITY {
+                values.fill(T::ZERO);
+                continue;
+            }
+            let sum = exponentials(values, largest);
+            if largest != before {
+                let factor = (before - largest).exp();
+                if running.sums[row] != T::ZERO {
+                    rescale(row, factor);
+                    running.sums[row] *= factor;
                 }
-            },
-        );
+                running.largest[row] = largest;
+            }
+            running.sums[row] += sum;
+        }
     }
 }
 
@@ -285,36 +355,9 @@ pub(super) fn soften<T: Real>(
     tile: &Tile,
     weights: &mut [T],
     running: &mut Running<T>,
-    mut rescale: impl FnMut(usize, T),
+    rescale: impl FnMut(usize, T),
 ) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
-                let seen = tile.seen(attention, row);
-                values[..seen.start].fill(T::ZERO);
-                values[seen.end..].fill(T::ZERO);
-                let values = &mut values[seen.clone()];
-                tile.score(attention, row, &seen, values);
-                let before = running.largest[row];
-                let largest = before.maximum(maximum(values));
-                if largest == T::NEG_INFINITY {
-                    values.fill(T::ZERO);
-                    continue;
-                }
-                let sum = exponentials(values, largest);
-                if largest != before {
-                    let factor = (before - largest).exp();
-                    if running.sums[row] != T::ZERO {
-                        rescale(row, factor);
-                        running.sums[row] *= factor;
-                    }
-                    running.largest[row] = largest;
-                }
-                running.sums[row] += sum;
-            }
-        },
-    );
+    Arch::new().dispatch(Soften { attention, tile, weights, running, rescale });
 }
 
 /// The largest value; NaN if there is one.
