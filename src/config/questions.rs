@@ -256,8 +256,8 @@ mod tests {
     fn questions() -> Questions {
         let text = "The cat sat on a mat. The dog ran to the far end of the long road and came back.";
         let start = text.find("the far end").unwrap();
-        let question =
-            Question { id: "a".into(), context: 0, question: "Where?".into(), answers: vec![start..start + 11] };
+        let answer = start..start + 11;
+        let question = Question { id: "a".into(), context: 0, question: "Where?".into(), answers: vec![answer] };
         Questions { contexts: vec![text.into()], questions: vec![question], skipped: 0 }
     }
 

@@ -8,8 +8,8 @@ use nn_data::{Dataset, Inputs, LabelledParts, LabelledTexts, Targets, Tokenizer,
 
 /// Tokens a row if nothing is said.
 const CONTEXT: usize = 64;
-/// Tokens of a tokeniser that is made of the training texts.
-const VOCABULARY: usize = 8000;
+/// Tokens of a tokeniser that is made of the training texts: of a file, and of the project's sources, which are few.
+const VOCABULARY: [usize; 2] = [8000, 2000];
 /// Characters of a piece of the project's sources.
 const CHUNK: usize = 200;
 /// Its special tokens, as BERT has them.
@@ -39,7 +39,11 @@ pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
     };
     let tokenizer = match &data.tokenizer {
         Some(path) => Tokenizer::load(path)?,
-        None => train_byte_bpe(&training.texts, *data.vocabulary.get_or_insert(VOCABULARY), &SPECIAL)?,
+        None => train_byte_bpe(
+            &training.texts,
+            *data.vocabulary.get_or_insert(VOCABULARY[usize::from(data.path.is_none())]),
+            &SPECIAL,
+        )?,
     };
     let names = data.classes.clone().unwrap_or_else(|| training.names.clone());
     let mut rows = Rows { tokenizer: &tokenizer, names: &names, data, cut: 0 };

@@ -353,8 +353,13 @@ mod tests {
 
     #[test]
     fn texts_are_held_out_with_all_their_questions() {
-        let question =
-            |context: usize, id: &str| Question { id: id.into(), context, question: "?".into(), answers: vec![0..1] };
+        let answer = 0..1;
+        let question = |context: usize, id: &str| Question {
+            id: id.into(),
+            context,
+            question: "?".into(),
+            answers: vec![answer.clone()],
+        };
         let all = Questions {
             contexts: vec!["a".into(), "b".into(), "c".into(), "d".into()],
             questions: vec![question(0, "0"), question(1, "1"), question(0, "2"), question(3, "3"), question(2, "4")],

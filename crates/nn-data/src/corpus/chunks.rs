@@ -15,13 +15,16 @@ const KINDS: [(&str, &str); 4] = [("Markdown", "md"), ("Rust", "rs"), ("TOML", "
 const TRAINING: usize = 1000;
 const HELD_OUT: usize = 200;
 
+/// A file that is made of pieces of the others, whatever its own kind.
+const QUOTING: &str = "mutations.toml";
+
 /// Chunks of `length` characters of the project's own files as (training, held out), to be told apart as Markdown, Rust,
 /// TOML and WGSL: the same ones for the same `seed` and the same sources.
 ///
 /// About a fifth of the text of each kind is held out, in whole files, so that no held-out chunk comes from a file that
 /// is trained on. Each kind has 1,000 chunks for training and 200 held out, or fewer where its files have fewer places
 /// for one to begin; all kinds have as many. They are drawn at random places, so those of the kinds with little text
-/// overlap. A file that is shorter than a chunk is one chunk.
+/// overlap. A file that is shorter than a chunk is one chunk. `scripts/mutations.toml`, which quotes the others, is left out.
 ///
 /// # Errors
 /// As [`own_sources`]; [`DataError::Argument`] for a length of 0, and if the crate was built outside of the project, so
@@ -43,6 +46,7 @@ pub(super) fn chunks(
         let files: Vec<Vec<char>> = sources
             .iter()
             .filter(|source| source.path.rsplit_once('.').is_some_and(|(_, own)| own == extension))
+            .filter(|source| !source.path.ends_with(QUOTING))
             .map(|source| source.text.chars().collect::<Vec<char>>())
             .filter(|text| !text.is_empty())
             .collect();
