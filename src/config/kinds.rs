@@ -59,7 +59,7 @@ kinds! {
     /// Texts with what each is to become.
     Pairs "pairs": &["path", "languages", "drawn", "samples", "tokenizer", "vocabulary", "long"], ROWS, SPLIT;
     /// Questions whose answers stand in a text.
-    Questions "questions": &["path", "samples", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
+    Questions "questions": &["path", "samples", "facts", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.

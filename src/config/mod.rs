@@ -89,6 +89,9 @@ pub(crate) struct Data {
     /// `pairs`: what is drawn where there is no file, `dates` or `number-words`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drawn: Option<String>,
+    /// `questions`: what a drawn story tells of one kind, 1 to 4; with more than one it is hard to find out which is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) facts: Option<usize>,
     /// `topics`: documents. `pairs`, `questions`: what is drawn to be trained on. `topics`, `text-table`: numbers a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) samples: Option<usize>,

@@ -182,7 +182,7 @@ fn qa() -> Config {
         head: Some(Head::QuestionAnswering),
         ..Bert::default()
     };
-    let train = Train { epochs: Some(10), clip_norm: Some(1.0), ..Train::default() };
+    let train = Train { epochs: Some(6), clip_norm: Some(1.0), ..Train::default() };
     let mut config = with(Architecture::Bert(model), data, "cross_entropy", adamw(1e-3, 0.01), train);
     config.schedule = super::Schedule { kind: "linear".into(), warmup: 200, min_lr: 0.0 };
     config

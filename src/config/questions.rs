@@ -40,7 +40,7 @@ pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Err
             let training = *data.samples.get_or_insert(SAMPLES);
             let other = training.div_ceil(TRAINED_FOR_TESTED);
             let sizes = PartSizes { training, validation: other, test: other };
-            ("drawn stories".into(), stories(sizes, data.seed.unwrap_or(0))?)
+            ("drawn stories".into(), stories(sizes, *data.facts.get_or_insert(1), data.seed.unwrap_or(0))?)
         }
     };
     let share = held_out_share(data, validation.is_none() && test.is_none())?;

@@ -13,6 +13,8 @@ use crate::questions::{Question, QuestionParts, Questions};
 const STREAM: u32 = 0x5000_0002;
 /// Facts of a kind that a story tells at most, but for things that are moved.
 const FACTS: usize = 4;
+/// People of a story: those who put things, those who move them, and one with a job.
+const CAST: usize = FACTS + 3;
 /// So many stories can be told apart with ease.
 const MOST: usize = 1_000_000;
 
@@ -48,21 +50,27 @@ const ASIDES: [&str; 8] = [
 /// for the same `seed`.
 ///
 /// "Anna put the red ball in the kitchen. Ben works in Rome as a baker. Later Ben took the red ball to the garden."
-/// Where is the red ball? "garden". There are questions for people, things, colours, rooms, jobs and cities. Each story
-/// to validate or test by tells four facts of the kind that is asked for, or more; those to train on tell two to four,
-/// since what a question asks for is learnt much sooner from short ones. No two stories are alike, so that the parts
-/// have none in common.
+/// Where is the red ball? "garden". There are questions for people, things, colours, rooms, jobs and cities. A story tells
+/// `facts` of one kind, things or jobs, from 1 to 4; where it tells only one, also one of the other kind. With one fact a
+/// kind of question has one answer, with several it has to be found out which fact is asked for, which is much harder to
+/// learn. No two stories are alike, so that the parts have none in common.
 ///
 /// # Errors
-/// [`DataError::Argument`] if a part is to be empty, or all are to have more than a million stories.
-pub fn stories(sizes: PartSizes, seed: u64) -> Result<QuestionParts, DataError> {
+/// [`DataError::Argument`] if a part is to be empty, all are to have more than a million stories, or there are no facts or
+/// more than four.
+pub fn stories(sizes: PartSizes, facts: usize, seed: u64) -> Result<QuestionParts, DataError> {
     sizes.check("stories", MOST)?;
+    if !(1..=FACTS).contains(&facts) {
+        return Err(DataError::argument(
+            format!("stories cannot tell {facts} facts of a kind"),
+            format!("give from 1 to {FACTS}"),
+        ));
+    }
     let mut random = Philox::new(seed, STREAM);
     let mut told = BTreeSet::new();
-    let mut part = |name: &str, count: usize, least: usize| {
+    let mut part = |name: &str, count: usize| {
         let mut found = Questions::default();
         while found.len() < count {
-            let facts = least + random.below((FACTS - least + 1) as u32) as usize;
             let story = tell(facts, &mut random);
             if !told.insert(story.text.clone()) {
                 continue;
@@ -78,9 +86,9 @@ pub fn stories(sizes: PartSizes, seed: u64) -> Result<QuestionParts, DataError> 
         found
     };
     Ok(QuestionParts {
-        training: part("training", sizes.training, 2),
-        validation: Some(part("validation", sizes.validation, FACTS)),
-        test: Some(part("test", sizes.test, FACTS)),
+        training: part("training", sizes.training),
+        validation: Some(part("validation", sizes.validation)),
+        test: Some(part("test", sizes.test)),
     })
 }
 
@@ -125,8 +133,19 @@ fn draw<const N: usize>(from: &[&'static str], random: &mut Philox) -> [&'static
 }
 
 fn tell(facts: usize, random: &mut Philox) -> Story {
+    let people = draw(&PEOPLE, random);
     let of_jobs = random.below(3) == 0;
-    let mut sentences = if of_jobs { tell_of_jobs(facts, random) } else { tell_of_things(facts, random) };
+    let mut sentences = match (facts, of_jobs) {
+        (1, _) => {
+            let mut sentences = tell_of_things(1, people, random);
+            // Before, between or after what happens to the thing.
+            let place = random.below(sentences.len() as u32 + 1) as usize;
+            sentences.splice(place..place, tell_of_jobs(1, &people[FACTS + 2..], random));
+            sentences
+        }
+        (_, true) => tell_of_jobs(facts, &people, random),
+        (_, false) => tell_of_things(facts, people, random),
+    };
     for aside in draw::<2>(&ASIDES, random) {
         if random.below(2) == 0 {
             let place = random.below(sentences.len() as u32 + 1) as usize;
@@ -150,12 +169,11 @@ fn tell(facts: usize, random: &mut Philox) -> Story {
 }
 
 /// So many people put a thing each somewhere; up to two of the things are moved afterwards.
-fn tell_of_things(facts: usize, random: &mut Philox) -> Vec<Sentence> {
-    let people: [_; FACTS + 2] = draw(&PEOPLE, random);
+fn tell_of_things(facts: usize, people: [&'static str; CAST], random: &mut Philox) -> Vec<Sentence> {
     let things: [_; FACTS] = draw(&THINGS, random);
     let rooms: [_; FACTS + 2] = draw(&ROOMS, random);
     let colours: [_; FACTS] = draw(&COLOURS, random);
-    let moves = random.below(3) as usize;
+    let moves = random.below(3).min(facts as u32) as usize;
     let mut sentences = Vec::new();
     for index in 0..facts {
         let (colour, thing, person, room) = (colours[index], things[index], people[index], rooms[index]);
@@ -220,12 +238,11 @@ fn carry(placed: &Placed, random: &mut Philox) -> Sentence {
 }
 
 /// So many people with their jobs and the cities that they work in.
-fn tell_of_jobs(facts: usize, random: &mut Philox) -> Vec<Sentence> {
-    let people: [_; FACTS] = draw(&PEOPLE, random);
+fn tell_of_jobs(facts: usize, people: &[&'static str], random: &mut Philox) -> Vec<Sentence> {
     let jobs: [_; FACTS] = draw(&JOBS, random);
     let cities: [_; FACTS] = draw(&CITIES, random);
     let mut sentences = Vec::new();
-    for ((person, job), city) in people.into_iter().zip(jobs).zip(cities).take(facts) {
+    for ((person, job), city) in people.iter().zip(jobs).zip(cities).take(facts) {
         let where_question = format!("Where does {person} work?");
         let what_question = format!("What is the job of {person}?");
         let (who, who_there) = (format!("Who is the {job}?"), format!("Who works in {city}?"));
@@ -259,14 +276,14 @@ mod tests {
 
     #[test]
     fn the_seed_decides_and_no_story_is_told_twice() {
-        let made = stories(SIZES, 3).unwrap();
+        let made = stories(SIZES, 4, 3).unwrap();
         assert_eq!(parts(&made).map(Questions::len), [3000, 200, 300]);
-        assert_eq!(made, stories(SIZES, 3).unwrap());
-        assert_ne!(made, stories(SIZES, 4).unwrap());
+        assert_eq!(made, stories(SIZES, 4, 3).unwrap());
+        assert_ne!(made, stories(SIZES, 4, 4).unwrap());
         let contexts: BTreeSet<_> = parts(&made).into_iter().flat_map(|part| &part.contexts).collect();
         assert_eq!(contexts.len(), 3500);
-        assert!(stories(PartSizes { test: 0, ..SIZES }, 0).is_err());
-        assert!(stories(PartSizes { test: MOST, ..SIZES }, 0).is_err());
+        assert!(stories(PartSizes { test: 0, ..SIZES }, 4, 0).is_err());
+        assert!(stories(PartSizes { test: MOST, ..SIZES }, 4, 0).is_err());
     }
 
     /// The answer to a question about things, found by following the story sentence by sentence.
@@ -304,24 +321,29 @@ mod tests {
 
     #[test]
     fn answers_follow_from_the_stories() {
-        let made = stories(SIZES, 8).unwrap();
-        let mut moved = 0;
-        for part in parts(&made) {
-            for (index, question) in part.questions.iter().enumerate() {
-                let context = part.context(index).unwrap();
-                let answers = part.answers(index);
-                let expected = follow(context, &question.question);
-                assert_eq!(answers, [expected.as_deref().unwrap_or("")], "{context} {}", question.question);
-                moved += usize::from(question.question.starts_with("Where is") && context.contains(" to the "));
+        for facts in 1..=FACTS {
+            let made = stories(SIZES, facts, 8).unwrap();
+            let mut moved = 0;
+            for part in parts(&made) {
+                for (index, question) in part.questions.iter().enumerate() {
+                    let context = part.context(index).unwrap();
+                    let answers = part.answers(index);
+                    let expected = follow(context, &question.question);
+                    assert_eq!(answers, [expected.as_deref().unwrap_or("")], "{context} {}", question.question);
+                    moved += usize::from(question.question.starts_with("Where is") && context.contains(" to the "));
+                }
             }
+            assert!(moved > 300, "things are moved, and asked for: {moved}");
         }
-        assert!(moved > 300, "things are moved, and asked for: {moved}");
+        for facts in [0, 5] {
+            assert!(stories(SIZES, facts, 0).unwrap_err().to_string().contains("from 1 to 4"));
+        }
     }
 
     #[test]
     fn no_place_of_the_answer_is_a_good_guess() {
         // The answer is neither always the first nor the last of its kind: guessing a fixed sentence must fail.
-        let made = stories(PartSizes { training: 10, validation: 10, test: 3000 }, 1).unwrap();
+        let made = stories(PartSizes { training: 10, validation: 10, test: 3000 }, 4, 1).unwrap();
         let test = made.test.unwrap();
         let mut counts = [0; 8];
         for (index, question) in test.questions.iter().enumerate() {
