@@ -84,8 +84,14 @@ fn texts_are_written_anew_and_measured() {
     assert_eq!(evaluated["exact_match"], last["eval_exact_match"]);
     assert_eq!(evaluated["bleu"], last["eval_bleu"]);
     folder.write("other.tsv", table(0..6));
-    let other = document(&wgrad(&folder, &["eval", "run", "--data", "other.tsv", "--json"]).succeeds());
+    let outcome = wgrad(&folder, &["eval", "run", "--data", "other.tsv", "--json"]);
+    assert!(!outcome.errors.contains("left out"), "{}", outcome.errors);
+    let other = document(&outcome.succeeds());
     assert!(number(&other, "exact_match") > 0.8 && other["rows"] == 6, "{other}");
+    folder.write("long.tsv", table(0..3) + &"the cat ".repeat(40) + "\tx\n");
+    let outcome = wgrad(&folder, &["eval", "run", "--data", "long.tsv"]);
+    assert!(outcome.errors.contains("1 pairs are longer"), "{}", outcome.errors);
+    outcome.succeeds();
     // A source that is too long is cut off, and an empty one becomes nothing.
     let long = "the cat and ".repeat(40);
     let cut = wgrad(&folder, &["predict", "run", &long, ""]);
@@ -119,6 +125,11 @@ fn pairs_that_do_not_fit_are_named() {
         "[model]\nkind = \"gpt2\"\n[model.config]\nn_embd = 8\nn_head = 1\nn_layer = 1\n[data]\nkind = \"pairs\"\n";
     folder.write("gpt.toml", gpt);
     wgrad(&folder, &["train", "gpt.toml"]).fails(2, "take seq2seq");
+    let masked = "[model]\nkind = \"bert\"\n[model.config]\nvocab_size = 0\nhidden_size = 8\nnum_hidden_layers = 1\n\
+                  num_attention_heads = 1\nintermediate_size = 8\nhead = \"masked_language_modelling\"\n\
+                  [data]\nkind = \"labelled-text\"\npath = \"data/train.tsv\"\nvocabulary = 300\n";
+    folder.write("masked.toml", masked);
+    wgrad(&folder, &["train", "masked.toml"]).fails(2, "mask_token_id is missing");
     folder.write("questions.toml", gpt.replace("pairs", "questions"));
     wgrad(&folder, &["train", "questions.toml"]).fails(2, "head = \"question_answering\"");
 }
@@ -218,6 +229,12 @@ fn answers_are_found_in_texts_and_measured() {
     assert_eq!(shown.lines().count(), 2, "{shown}");
     wgrad(&folder, &["embed", "run", "texts.txt"]).fails(2, "--out vectors.npy");
     wgrad(&folder, &["embed", "run", "none.txt", "--query", "x"]).fails(1, "none.txt");
+    folder.write("blank.txt", " \n\n");
+    wgrad(&folder, &["embed", "run", "blank.txt", "--query", "x"]).fails(1, "no line with text");
+    let asked = "Which colour is it, ".repeat(20);
+    let cut = wgrad(&folder, &["predict", "run", &asked, "--context", "The fox is red."]);
+    assert!(cut.errors.contains("1 questions take more than half"), "{}", cut.errors);
+    cut.succeeds();
 }
 
 #[test]

@@ -91,6 +91,9 @@ pub(super) fn find(
     for place in 0..count {
         rows.extend(reader.of(questions, place)?.into_iter().map(|row| (place, row)));
     }
+    if reader.cut > 0 {
+        eprintln!("{} questions take more than half of the room for tokens and were cut off", reader.cut);
+    }
     let mut best: Vec<Option<Answer>> = vec![None; count];
     for rows in rows.chunks(TOGETHER) {
         let tokens: Vec<u32> = rows.iter().flat_map(|(_, row)| row.tokens.iter().copied()).collect();

@@ -41,6 +41,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let tokenizer = super::write::tokenizer(&found.config)?;
     let content = nn_data::read_text(&arguments.texts)?;
     let texts: Vec<&str> = content.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if texts.is_empty() {
+        return Err(Error::run(format!(
+            "{}: there is no line with text; give a text on each",
+            arguments.texts.display()
+        )));
+    }
     let all: Vec<&str> = texts.iter().copied().chain(arguments.query.iter().map(String::as_str)).collect();
 
     let most = found.config.row_length();
@@ -60,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut trainer = found.load(arguments.device.device.as_deref())?;
     let output = trainer.predict(&tokens)?;
     let values = output.as_f32().map_err(nn_train::Error::from)?;
-    let width = values.len() / all.len().max(1);
+    let width = values.len() / all.len();
     let (vectors, queries) = values.split_at(texts.len() * width);
 
     if let Some(path) = &arguments.out {

@@ -39,6 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     } else {
         (config::load_alone(&found.config, &arguments.data)?, "given data")
     };
+    loaded.text.iter().flat_map(|text| &text.notes).for_each(|note| eprintln!("{note}"));
     let mut trainer = found.load(arguments.device.device.as_deref())?;
     let evaluation = trainer.evaluate(loaded.tested())?;
     let findings = match judge(&found.config, loaded.text.as_ref().map(|text| (text, &text.tested)))? {

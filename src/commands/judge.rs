@@ -125,7 +125,8 @@ impl Judge {
                 let found = answers::find(trainer, tokenizer, questions, count, *length)?;
                 let line = |(place, answer): (usize, &Answer)| {
                     let accepted = questions.answers(place);
-                    let (question, right) = (&questions.questions[place].question, accepted[0]);
+                    let question = &questions.questions[place].question;
+                    let right = accepted.first().copied().unwrap_or_default();
                     let mark = beside(exact_match(&answer.text, &accepted), right);
                     format!("{SAMPLE_MARK}{question} {}{mark}", answer.text)
                 };

@@ -91,8 +91,8 @@ fn fit_texts(config: &mut Config, texts: &[String]) -> Result<(), Error> {
     let tokenizer = super::write::tokenizer(config)?;
     let lengths = texts.iter().map(|text| Ok(tokenizer.encode(text)?.len() + 2));
     let longest: Option<usize> = lengths.collect::<Result<Vec<usize>, Error>>()?.into_iter().max();
-    let most = config::longest(&config.model.architecture);
-    config.data.sample_shape = Some(vec![longest.unwrap_or(most).min(most)]);
+    let most = model.longest_row().unwrap_or(usize::MAX);
+    config.data.sample_shape = Some(vec![longest.unwrap_or(0).min(most)]);
     Ok(())
 }
 

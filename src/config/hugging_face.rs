@@ -86,7 +86,7 @@ pub(crate) fn read_hugging_face(folder: &Path) -> Result<Config, Error> {
             architecture.model_mut().fit_special(pad, separator).map_err(fault)?;
         }
     }
-    let context = longest(&architecture).min(CONTEXT);
+    let context = architecture.model().longest_row().map_or(CONTEXT, |most| most.min(CONTEXT));
     Ok(Config {
         model: Model { weights: None, adapter: None, architecture },
         data: Data {
@@ -132,19 +132,6 @@ pub(crate) fn hugging_face_weights(folder: &Path) -> Result<PathBuf, Error> {
              config.json is from"
         ),
     }))
-}
-
-/// The most tokens that the model looks at.
-pub(crate) fn longest(architecture: &Architecture) -> usize {
-    match architecture {
-        // RoBERTa counts positions from the one after the padding's.
-        Architecture::Bert(model) if model.other.get("model_type").is_some_and(|kind| kind == "roberta") => {
-            model.max_position_embeddings.saturating_sub(model.pad_token_id as usize + 1)
-        }
-        Architecture::Bert(model) => model.max_position_embeddings,
-        Architecture::Distilbert(model) => model.max_position_embeddings,
-        other => other.model().language().map_or(CONTEXT, |model| model.context()),
-    }
 }
 
 /// # Errors

@@ -55,11 +55,30 @@ impl Data {
     }
 }
 
+/// Texts to train on and to validate by, of which `split` holds a share out where there are none for that, by a seed.
+///
+/// # Errors
+/// If the share is none, or the texts cannot be split.
+pub(super) fn hold_out<T>(
+    data: &mut Data,
+    training: T,
+    validation: Option<T>,
+    tested: bool,
+    split: impl FnOnce(T, f64, u64) -> Result<(T, T), Error>,
+) -> Result<(T, Option<T>), Error> {
+    let share = held_out_share(data, validation.is_none() && !tested)?;
+    if validation.is_some() || share == 0.0 {
+        return Ok((training, validation));
+    }
+    let (training, held_out) = split(training, share, data.seed.unwrap_or(0))?;
+    Ok((training, Some(held_out)))
+}
+
 /// The share of texts that is held out: as `data.validation` says, else a tenth of data without a part for that.
 ///
 /// # Errors
 /// If it is no share.
-pub(super) fn held_out_share(data: &mut Data, whole: bool) -> Result<f64, Error> {
+fn held_out_share(data: &mut Data, whole: bool) -> Result<f64, Error> {
     let share = *data.validation.get_or_insert(if whole { VALIDATION } else { 0.0 });
     if !(0.0..1.0).contains(&share) {
         return Err(Error::usage(format!("data.validation = {share} must be 0 or more and below 1")));

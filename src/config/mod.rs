@@ -18,7 +18,7 @@ mod texts;
 
 pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
-pub(crate) use hugging_face::{hugging_face_weights, is_hugging_face, longest, read_hugging_face};
+pub(crate) use hugging_face::{hugging_face_weights, is_hugging_face, read_hugging_face};
 pub(crate) use keys::nearest;
 pub(crate) use kinds::DataKind;
 pub(crate) use language::{Text, Trial};

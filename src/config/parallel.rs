@@ -1,7 +1,7 @@
 //! From configurations to texts that a model is to write anew, such as translations.
 
 use super::Data;
-use super::language::{Text, Trial, held_out_share};
+use super::language::{Text, Trial, hold_out};
 use super::pictures::Parts;
 use crate::error::Error;
 use nn_data::{Dataset, Inputs, PairParts, Pairs, PartSizes, Targets, Tokenizer, dates, number_words, train_byte_bpe};
@@ -30,38 +30,28 @@ pub(super) fn pairs(data: &mut Data, model: &dyn Model) -> Result<Parts, Error> 
         ))
     })?;
     let (name, PairParts { training, validation, test }) = read(data)?;
-    let share = held_out_share(data, validation.is_none() && test.is_none())?;
-    let (training, validation) = match validation {
-        None if share > 0.0 => {
-            let (training, held_out) = training.split(share, data.seed.unwrap_or(0));
-            (training, Some(held_out))
-        }
-        validation => (training, validation),
-    };
+    let (training, validation) =
+        hold_out(data, training, validation, test.is_some(), |pairs, share, seed| Ok(pairs.split(share, seed)))?;
     let tokenizer = tokenizer(data, &training)?;
     let mut notes = Vec::new();
     if training.skipped > 0 {
         notes.push(format!("{name}: {} pairs with a blank line were left out", training.skipped));
     }
-    let parts = [Some(&training), validation.as_ref(), test.as_ref()];
-    let encoded: Vec<Option<Encoded>> = parts
-        .iter()
-        .map(|part| part.map(|part| Encoded::of(&tokenizer, part)).transpose())
-        .collect::<Result<_, _>>()?;
-    let shape = fitted(model, &tokenizer, encoded.iter().flatten())?;
+    let encode = |pairs: &Pairs| Encoded::of(&tokenizer, pairs);
+    let all = encode(&training)?;
+    let [held_out, tested] = [&validation, &test].map(|part| part.as_ref().map(encode).transpose());
+    let (held_out, tested) = (held_out?, tested?);
+    let shape = fitted(model, &tokenizer, [Some(&all), held_out.as_ref(), tested.as_ref()].into_iter().flatten())?;
     let mut left_out = 0;
     let refuse = data.refuses_long("skip")?;
-    let mut sets = encoded.into_iter().map(|part| {
-        part.map(|part| {
-            let (set, long) = part.dataset(&shape, &name, refuse)?;
-            left_out += long;
-            Ok::<Dataset, Error>(set)
-        })
-        .transpose()
-    });
-    let mut next = || sets.next().transpose().map(Option::flatten);
-    let (all, held_out, tested) = (next()?, next()?, next()?);
-    drop(sets);
+    let mut rows = |part: Encoded| {
+        let (set, long) = part.dataset(&shape, &name, refuse)?;
+        left_out += long;
+        Ok::<Dataset, Error>(set)
+    };
+    let all = rows(all)?;
+    let held_out = held_out.map(&mut rows).transpose()?;
+    let tested = tested.map(&mut rows).transpose()?;
     if left_out > 0 {
         notes.push(format!(
             "{name}: {left_out} pairs are longer than model.config.max_source = {} and max_target = {} tokens and were left \
@@ -77,7 +67,6 @@ pub(super) fn pairs(data: &mut Data, model: &dyn Model) -> Result<Parts, Error> 
         tested: Some(Trial::Pairs(tried)),
         ..Text::of(tokenizer)
     };
-    let all = all.ok_or_else(|| Error::run("internal: nothing is trained on"))?;
     Ok(Parts { validation: held_out, test: tested, text: Some(text), ..Parts::one(all) })
 }
 

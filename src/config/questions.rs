@@ -1,8 +1,8 @@
 //! From configurations to questions whose answers a model is to find in a text.
 
-use super::language::{Text, Trial, held_out_share};
+use super::language::{Text, Trial, hold_out};
 use super::pictures::Parts;
-use super::texts::{SPECIAL, frame as special};
+use super::texts::{SPECIAL, special};
 use super::{Config, Data};
 use crate::error::Error;
 use nn_data::{
@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Tokens a row if nothing is said: of drawn stories, and of texts of a file.
 const CONTEXT: [usize; 2] = [96, 256];
+/// Tokens that there must be room for, of question and text together.
+const LEAST: usize = 12;
 /// Stories that are trained on if nothing is said.
 const SAMPLES: usize = 8000;
 /// Stories that are trained on for each that is held out, and for each that is tested with.
@@ -43,14 +45,8 @@ pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Err
             ("drawn stories".into(), stories(sizes, *data.facts.get_or_insert(1), data.seed.unwrap_or(0))?)
         }
     };
-    let share = held_out_share(data, validation.is_none() && test.is_none())?;
-    let (training, validation) = match validation {
-        None if share > 0.0 => {
-            let (training, held_out) = training.split(share, data.seed.unwrap_or(0));
-            (training, Some(held_out))
-        }
-        validation => (training, validation),
-    };
+    let (training, validation) =
+        hold_out(data, training, validation, test.is_some(), |all, share, seed| Ok(all.split(share, seed)))?;
     let tokenizer = match &data.tokenizer {
         Some(path) => Tokenizer::load(path)?,
         None => {
@@ -65,10 +61,10 @@ pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Err
         notes.push(format!("{name}: {} questions without an answer were left out", training.skipped));
     }
     let refuse = data.refuses_long("split")?;
-    let mut cut = 0;
+    let (mut cut, mut cut_off) = (0, 0);
     let mut rows = |questions: &Questions| {
-        let (set, split) = dataset(&tokenizer, questions, length, &name, refuse)?;
-        cut += split;
+        let (set, texts, questions) = dataset(&tokenizer, questions, length, &name, refuse)?;
+        (cut, cut_off) = (cut + texts, cut_off + questions);
         Ok::<Dataset, Error>(set)
     };
     let all = rows(&training)?;
@@ -78,6 +74,9 @@ pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Err
         notes.push(format!(
             "{name}: {cut} texts are longer than data.context = {length} tokens leaves room for and were cut into several rows"
         ));
+    }
+    if cut_off > 0 {
+        notes.push(format!("{name}: {cut_off} questions take more than half of the room for tokens and were cut off"));
     }
     let evaluated = validation.as_ref().or(test.as_ref()).unwrap_or(&training).clone();
     let tried = test.or(validation).unwrap_or(training);
@@ -90,14 +89,15 @@ pub(super) fn questions(data: &mut Data, model: &dyn Model) -> Result<Parts, Err
     Ok(Parts { validation: held_out, test: tested, text: Some(text), ..Parts::one(all) })
 }
 
-/// The rows of questions, and how many texts became several. A row without its answer has the first token in its place.
+/// The rows of questions, how many texts became several, and how many questions were cut off. A row without its answer has
+/// the first token in its place.
 fn dataset(
     tokenizer: &Tokenizer,
     questions: &Questions,
     length: usize,
     name: &str,
     refuse: bool,
-) -> Result<(Dataset, usize), Error> {
+) -> Result<(Dataset, usize, usize), Error> {
     let mut reader = Rows::new(tokenizer, length)?;
     let (mut values, mut labels, mut cut) = (Vec::new(), Vec::new(), 0);
     for (place, question) in questions.questions.iter().enumerate() {
@@ -128,7 +128,7 @@ fn dataset(
         augmentation: None,
     };
     set.validate()?;
-    Ok((set, cut))
+    Ok((set, cut, reader.cut))
 }
 
 /// A question and a part of its text, as a model reads them.
@@ -163,19 +163,22 @@ pub(crate) struct Rows<'a> {
     /// What fills a row up.
     pad: u32,
     texts: Vec<Option<Encoding>>,
+    /// Questions that left no room for a text and were cut off.
+    pub(crate) cut: usize,
 }
 
 impl<'a> Rows<'a> {
     /// # Errors
     /// If the tokeniser is not one for such models, or there is no room for a question and a text.
     pub(crate) fn new(tokenizer: &'a Tokenizer, length: usize) -> Result<Rows<'a>, Error> {
-        let [.., pad] = special(tokenizer)?;
-        if length < 16 {
+        let ([.., pad], frame) = (special(tokenizer)?, frame(tokenizer)?);
+        let least = LEAST + frame.iter().map(Vec::len).sum::<usize>();
+        if length < least {
             return Err(Error::usage(format!(
-                "data.context = {length} is too short for a question and a text; give 16 or more"
+                "data.context = {length} is too short for a question and a text; give {least} or more"
             )));
         }
-        Ok(Rows { tokenizer, length, frame: frame(tokenizer)?, pad, texts: Vec::new() })
+        Ok(Rows { tokenizer, length, frame, pad, texts: Vec::new(), cut: 0 })
     }
 
     /// The rows of a question: one, or where the text is too long several whose texts overlap.
@@ -191,10 +194,14 @@ impl<'a> Rows<'a> {
         };
         let [begin, between, end] = &self.frame;
         let mut head = begin.clone();
-        // A question longer than half of the row would leave too little of the text.
-        head.extend(self.tokenizer.encode(&question.question)?.iter().take(self.length / 2));
+        let question = self.tokenizer.encode(&question.question)?;
+        let room = self.length - begin.len() - between.len() - end.len();
+        // A longer one would leave too little of the text.
+        let kept = question.len().min(room.div_ceil(2));
+        self.cut += usize::from(kept < question.len());
+        head.extend(&question[..kept]);
         head.extend(between);
-        let room = self.length - head.len() - end.len();
+        let room = room - kept;
         let step = (room * 2 / 3).max(1);
         let spans: Vec<Range<usize>> =
             text.spans.iter().map(|span| span.as_ref().map_or(0..0, |span| span.bytes.clone())).collect();
@@ -283,9 +290,16 @@ mod tests {
         }
         let error = dataset(&tokenizer, &questions, 40, "q", true).unwrap_err().to_string();
         assert!(error.contains("question a is longer"), "{error}");
-        let (set, cut) = dataset(&tokenizer, &questions, 40, "q", false).unwrap();
-        assert_eq!(cut, 1);
+        let (set, cut, cut_off) = dataset(&tokenizer, &questions, 40, "q", false).unwrap();
+        assert_eq!((cut, cut_off), (1, 0));
         let Targets::Sequences { labels, .. } = &set.targets else { panic!("targets are places") };
+        // Of 17 tokens' room at most 9 are the question's.
+        let mut asked = questions.clone();
+        asked.questions[0].question = "Where? Where?".into();
+        let mut rows = Rows::new(&tokenizer, 20).unwrap();
+        assert_eq!(tokenizer.decode(&rows.of(&asked, 0).unwrap()[0].tokens[1..10], true), "Where? Wh");
+        assert_eq!(rows.cut, 1);
+        assert!(Rows::new(&tokenizer, 14).is_err());
         assert!(
             labels.chunks(2).any(|places| places == [0, 0])
                 && labels.chunks(2).any(|places| places[1] == places[0] + 10)

@@ -1,7 +1,7 @@
 //! From configurations to texts that a model is to sort.
 
 use super::Data;
-use super::language::{Text, held_out_share};
+use super::language::{Text, hold_out};
 use super::pictures::Parts;
 use crate::error::Error;
 use nn_data::{Dataset, Inputs, LabelledParts, LabelledTexts, Targets, Tokenizer, own_chunks, train_byte_bpe};
@@ -27,16 +27,8 @@ pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
             ("pieces of wgrad's sources".into(), LabelledParts { training, validation: Some(held_out), test: None })
         }
     };
-    let whole = validation.is_none() && test.is_none();
-    let fraction = held_out_share(data, whole)?;
     // Texts are held out before they are cut into rows: no part of one may be trained on and evaluated.
-    let (training, validation) = match validation {
-        None if fraction > 0.0 => {
-            let (training, held_out) = split(training, fraction, data.seed.unwrap_or(0))?;
-            (training, Some(held_out))
-        }
-        validation => (training, validation),
-    };
+    let (training, validation) = hold_out(data, training, validation, test.is_some(), split)?;
     let tokenizer = match &data.tokenizer {
         Some(path) => Tokenizer::load(path)?,
         None => train_byte_bpe(
@@ -70,7 +62,7 @@ pub(super) fn labelled(data: &mut Data) -> Result<Parts, Error> {
 /// # Errors
 /// If the tokeniser is not one for such models, or cannot encode the text.
 pub(crate) fn text_row(tokenizer: &Tokenizer, text: &str, context: usize) -> Result<(Vec<u32>, bool), Error> {
-    let [first, last, pad] = frame(tokenizer)?;
+    let [first, last, pad] = special(tokenizer)?;
     let tokens = tokenizer.encode(text)?;
     let room = context.saturating_sub(2);
     let mut row = vec![first];
@@ -87,7 +79,7 @@ pub(crate) fn text_length(tokenizer: &Tokenizer, row: &[u32]) -> usize {
 }
 
 /// What begins a row, ends its text and fills it up.
-pub(super) fn frame(tokenizer: &Tokenizer) -> Result<[u32; 3], Error> {
+pub(super) fn special(tokenizer: &Tokenizer) -> Result<[u32; 3], Error> {
     let special = tokenizer.special();
     let all = special.cls.zip(special.sep).zip(special.pad);
     all.map(|((first, last), pad)| [first, last, pad]).ok_or_else(|| {
@@ -109,7 +101,7 @@ impl Rows<'_> {
     fn of(&mut self, texts: &LabelledTexts, name: &str) -> Result<(Dataset, Vec<String>), Error> {
         let context = *self.data.context.get_or_insert(CONTEXT);
         let refuse = self.data.refuses_long("split")?;
-        let [first, last, pad] = frame(self.tokenizer)?;
+        let [first, last, pad] = special(self.tokenizer)?;
         let room = context.checked_sub(2).filter(|room| *room > 0);
         let room =
             room.ok_or_else(|| Error::usage(format!("data.context = {context} is too short; give 3 or more")))?;

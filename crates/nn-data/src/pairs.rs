@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cpu_reference::philox::Philox;
-
 use crate::parts::{self, Part, PartFile};
+use crate::split::held_out;
 use crate::text_columns::{self, Column, TwoColumns};
 use crate::{DataError, text_file};
 
@@ -49,11 +48,7 @@ impl Pairs {
     /// Divides the pairs: about a `fraction` of them, drawn by `seed`, is held out; the others come first, both in their
     /// order. Of two pairs or more each part has one.
     pub fn split(&self, fraction: f64, seed: u64) -> (Self, Self) {
-        let most = self.len().saturating_sub(1);
-        let count = ((self.len() as f64 * fraction).round() as usize).clamp(1.min(most), most);
-        let mut held_out = vec![false; self.len()];
-        let order = Philox::new(seed, SPLIT_STREAM).permutation(self.len());
-        order.into_iter().take(count).for_each(|pair| held_out[pair as usize] = true);
+        let held_out = held_out(self.len(), fraction, (seed, SPLIT_STREAM));
         let part = |wanted: bool| {
             let pairs = self.sources.iter().zip(&self.targets).zip(&held_out);
             let own = pairs.filter(|(_, held_out)| **held_out == wanted).map(|(pair, _)| pair);

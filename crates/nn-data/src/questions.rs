@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use cpu_reference::philox::Philox;
 use serde_json::Value;
 
 use crate::parts::{self, Part};
+use crate::split::held_out;
 use crate::{DataError, text_file};
 
 const EXPECTED: &str = "a JSON file of SQuAD's form";
@@ -149,11 +149,7 @@ impl Questions {
     /// out; the others come first. With two texts or more each part has one.
     pub fn split(&self, fraction: f64, seed: u64) -> (Self, Self) {
         let texts = self.contexts.len();
-        let most = texts.saturating_sub(1);
-        let count = ((texts as f64 * fraction).round() as usize).clamp(1.min(most), most);
-        let mut held_out = vec![false; texts];
-        let order = Philox::new(seed, SPLIT_STREAM).permutation(texts);
-        order.into_iter().take(count).for_each(|text| held_out[text as usize] = true);
+        let held_out = held_out(texts, fraction, (seed, SPLIT_STREAM));
         let part = |wanted: bool| {
             let mut part = Self { skipped: if wanted { 0 } else { self.skipped }, ..Self::default() };
             let mut places = vec![None; texts];

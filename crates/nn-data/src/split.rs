@@ -8,6 +8,17 @@ use crate::{DataError, Dataset, Targets};
 const SPLIT_STREAM: u32 = 0x2000_0000;
 const SPLIT_ORDER_STREAM: u32 = 0x2800_0000;
 
+/// Which of `count` are held out: about a `fraction` of them, drawn by `seed` from numbers of `stream`; of two or more at
+/// least one, and not all.
+pub(crate) fn held_out(count: usize, fraction: f64, (seed, stream): (u64, u32)) -> Vec<bool> {
+    let most = count.saturating_sub(1);
+    let chosen = ((count as f64 * fraction).round() as usize).clamp(1.min(most), most);
+    let mut held_out = vec![false; count];
+    let order = Philox::new(seed, stream).permutation(count);
+    order.into_iter().take(chosen).for_each(|place| held_out[place as usize] = true);
+    held_out
+}
+
 impl Dataset {
     /// Splits into (training, held out), where `fraction` of the rows, rounded, is held out.
     ///

@@ -69,6 +69,11 @@ pub trait Model: Layer {
         None
     }
 
+    /// The most tokens of a row, for models that take token ids and limit them.
+    fn longest_row(&self) -> Option<usize> {
+        self.language().map(LanguageModel::context)
+    }
+
     /// Takes the number of token ids that the data's tokeniser knows, where the settings leave it open.
     ///
     /// # Errors

@@ -297,6 +297,10 @@ macro_rules! encoder_model {
                 Some(self.vocab_size).filter(|&size| size > 0)
             }
 
+            fn longest_row(&self) -> Option<usize> {
+                Some(self.encoder().context())
+            }
+
             fn task_type(&self) -> Option<&'static str> {
                 match self.encoder().head {
                     Head::SequenceClassification => Some("SEQ_CLS"),
@@ -400,9 +404,6 @@ fn check(encoder: &Encoder<'_>) -> Result<(), String> {
             "model.config.hidden_size = {} must be a multiple of num_attention_heads = {}",
             encoder.width, encoder.heads
         ));
-    }
-    if encoder.head == Head::MaskedLanguageModelling && encoder.mask_token.is_none() {
-        return Err("model.config.mask_token_id is missing: masked language modelling replaces tokens by it".into());
     }
     Ok(())
 }

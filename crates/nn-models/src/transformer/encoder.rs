@@ -315,7 +315,13 @@ impl Encoder<'_> {
         let chosen = known * chosen.less(0.15);
         let random =
             (which * self.vocabulary as f32).to_u32().minimum(s.trace().scalar_u32(self.vocabulary as u32 - 1));
-        let mask = s.trace().scalar_u32(self.mask_token.unwrap_or(0));
+        // A file of settings often lacks it, and only this needs it.
+        let mask = self.mask_token.unwrap_or_else(|| {
+            let message = "model.config.mask_token_id is missing: masked language modelling replaces tokens by it";
+            s.trace().fail(self.family.names().prefix, message);
+            0
+        });
+        let mask = s.trace().scalar_u32(mask);
         let replaced = how.less(0.8).select(mask, how.less(0.9).select(random, tokens));
         let logits = self.forward(s, chosen.select(replaced, tokens));
         let (losses, weights) = (logits.cross_entropy(tokens), chosen.to_f32());
