@@ -2,26 +2,35 @@
 //!
 //! Between two kernels a thread without work would fall asleep, and waking it takes about as long as a small kernel. Here
 //! the others look for work until all is done.
+//!
+//! Looking must never hold anybody up: a thread may come to look for the work of a program while a part of that very
+//! program lies unfinished below on its own stack, and would then wait for itself. So whoever finds nothing for a while
+//! gives up, and nobody waits for those who look.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// Looks without success after which other programs are let in.
+/// Looks without success after which other programs of the machine are let in.
 const PATIENCE: usize = 64;
 
-/// Runs `work` on a thread of the pool that the kernels share, while its other threads wait for parts of it awake.
+/// Time without success after which a thread gives up: longer than most programs go without a kernel worth sharing.
+const LONGEST_SEARCH: Duration = Duration::from_millis(5);
+
+/// Runs `work` on a thread of the pool that the kernels share, while its other threads look out for parts of it.
 ///
 /// A kernel that is called from any other thread has its work handed over and waited for, two changes of thread each;
 /// many kernels in a row are faster called from within.
 pub fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let over = AtomicBool::new(false);
-    let over = &over;
-    rayon::scope(|scope| {
+    // A scope for its thread only: what it is given to run is on the pool, whoever calls.
+    rayon::scope(|_| {
+        let over = Arc::new(AtomicBool::new(false));
         let own = rayon::current_thread_index();
         if rayon::current_num_threads() > 1 {
-            // No thread can take this from another: the one that works must not wait for itself.
-            scope.spawn_broadcast(move |_, thread| {
+            let over = Arc::clone(&over);
+            rayon::spawn_broadcast(move |thread| {
                 if own != Some(thread.index()) {
-                    look_for_work(over);
+                    look_for_work(&over);
                 }
             });
         }
@@ -30,26 +39,31 @@ pub fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Takes what others hand out until all is over.
+/// Takes what others hand out until all is over, or nothing has come for a while.
 fn look_for_work(over: &AtomicBool) {
     let mut idle = 0;
+    let mut last = Instant::now();
     while !over.load(Ordering::Acquire) {
         idle = match rayon::yield_now() {
             Some(rayon::Yield::Executed) => 0,
             _ => idle + 1,
         };
-        if idle % PATIENCE == PATIENCE - 1 {
+        if idle % PATIENCE != 0 {
+            std::hint::spin_loop();
+        } else if idle == 0 {
+            last = Instant::now();
+        } else if last.elapsed() < LONGEST_SEARCH {
             std::thread::yield_now();
         } else {
-            std::hint::spin_loop();
+            return;
         }
     }
 }
 
 /// Says that all is over, also if it ends in a panic.
-struct End<'a>(&'a AtomicBool);
+struct End(Arc<AtomicBool>);
 
-impl Drop for End<'_> {
+impl Drop for End {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -84,6 +98,34 @@ mod tests {
             (0..40).into_par_iter().map(each).sum::<u64>()
         });
         assert_eq!(found, 40 * 50 * 328_350);
+    }
+
+    /// A thread comes to look for the work of a program that waits for what the thread was doing.
+    #[test]
+    fn who_is_waited_for_gives_up_looking() {
+        let reach = |flag: &AtomicBool| flag.store(true, Ordering::Release);
+        let wait = |flag: &AtomicBool| {
+            while !flag.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+        };
+        let [other_began, program_began, other_ended] = [const { AtomicBool::new(false) }; 3];
+        let program = || {
+            wait(&other_began);
+            on_pool(|| {
+                reach(&program_began);
+                wait(&other_ended);
+            });
+        };
+        let other = || {
+            reach(&other_began);
+            wait(&program_began);
+            let looked = rayon::yield_now();
+            reach(&other_ended);
+            looked
+        };
+        let ((), looked) = on_threads(2, || rayon::join(program, other));
+        assert_eq!(looked, Some(rayon::Yield::Executed));
     }
 
     #[test]
