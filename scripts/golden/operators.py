@@ -19,12 +19,26 @@ def sign(a):
     return torch.where(torch.isnan(a), a, torch.sign(a))
 
 
+def slope(function):
+    """The derivative, itself differentiable; at the ends its limit, where torch multiplies infinity by zero."""
+    def result(a):
+        a = a if a.requires_grad else a.detach().requires_grad_()
+        limited = a.clamp(-1000.0, 1000.0)
+        return torch.autograd.grad(function(limited).sum(), limited, create_graph=True)[0]
+    return result
+
+
 UNARY = {
     "negate": torch.neg, "abs": torch.abs, "sign": sign, "floor": torch.floor, "exp": torch.exp,
     "log": torch.log, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos,
     "erf": torch.erf, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "gelu": functional.gelu,
     "gelu_tanh": lambda a: functional.gelu(a, approximate="tanh"), "silu": functional.silu, "softplus": softplus,
     "contiguous": lambda a: a.clone(),
+}
+SLOPES = {
+    "gelu_slope": slope(functional.gelu), "silu_slope": slope(functional.silu),
+    # As a sigmoid: torch's 1 + tanh cancels where the slope is nearly 0.
+    "gelu_tanh_slope": slope(lambda a: a * torch.sigmoid(math.sqrt(8 / math.pi) * (a + 0.044715 * a**3))),
 }
 BINARY = {
     "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply, "divide": torch.divide,
@@ -120,6 +134,13 @@ def elementwise(family):
         for name, value in (("[2, 6]", family.normal(2, 6)), ("near zero", near), ("at round numbers", limits)):
             family.add("elu", f"elu {name} by {alpha}", [value], functional.elu, {"alpha": alpha})
     family.add("elu", "elu of special values", [SPECIAL], functional.elu, {"alpha": 1.0}, special=True)
+
+    # Last, so that the cases before keep their numbers.
+    for op, function in SLOPES.items():
+        family.add(op, f"{op} [3, 5]", [family.normal(3, 5)], function)
+        corners = numpy.array([0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 6.0, -6.0, 9.5, -9.5], dtype=numpy.float32)
+        family.add(op, f"{op} at round numbers", [corners], function)
+        family.add(op, f"{op} of special values", [SPECIAL], function, special=True)
 
 
 def shape(family):

@@ -87,6 +87,9 @@ pub(crate) fn forward(graph: &Graph, node: &Node, arithmetic: Arithmetic, argume
 pub(crate) fn by_pytorch(case: &Case, elementwise: bool, reference: &Reference, operands: &[f64]) -> Accuracy {
     match case.op.as_str() {
         "gelu" => Accuracy::absolute(GPU_ERF / 2.0 * operands[0].abs()),
+        // Its slopes are several operators, with 1 − s as a difference, whose roundings count x·2u′ times and four.
+        "silu_slope" => Accuracy::absolute(operands[0].abs() + 4.0),
+        "gelu_tanh_slope" => Accuracy::absolute(2.0 * operands[0].abs() * (1.0 + operands[0] * operands[0] / 7.0) + 4.0),
         // It computes in single precision where a result lies: of axes of up to nine elements three roundings are at most
         // thirteen units, by which weights err, each of a difference of neighbours, along each axis.
         "resample" if case.attributes["mode"] == "linear" => {
@@ -213,9 +216,14 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "elu" => absolute(pick(3.0, 16.0)),
         // Φ, and a·φ, in which φ's exponential and its rounded argument count.
         "gelu" => absolute(pick(6.0, GPU_ERF / 2.0 + 8.0)),
-        // ½(1 + t) and ½a · (1 − t²) · u′ with |u′| ≤ 2.5, where t errs as tanh and its argument do.
-        "gelu_tanh" => absolute(pick(5.4, GPU_TANH + 1.4) * (0.5 + 2.5)),
-        "silu" => absolute(3.0 * (exp + pick(1.5, 3.5))),
+        // s + a·s·(1 − s)·2u′: s errs by a quarter of what e^−2u does, which comes with seven roundings of 2u, and the
+        // product of the last three, at most ½, by all of it.
+        "gelu_tanh" | "silu" => absolute(3.0 * (exp + pick(3.5, 7.0))),
+        // φ ≤ 0.4, and 2 − a²; the exponential of −a²/2, whose roundings count a² times, falls faster than they grow.
+        "gelu_slope" => absolute(pick(4.0, 8.0)),
+        // Two sigmoids of 2u, which comes with six roundings, and a bracket of ten; s·o falls as e to the −|2u|.
+        "gelu_tanh_slope" => absolute(pick(10.0, 40.0)),
+        "silu_slope" => absolute(3.0 * (exp + pick(1.5, 3.5))),
         "softplus" => relative(exp + pick(2.0, 4.0)),
         "mean" => relative(1.0),
         // r³·(x − m)/n at worst, of sums of up to forty terms, and r ≤ 1.
@@ -248,11 +256,10 @@ pub(crate) fn single_constants(op: &str, reference: f64, magnitude: f64) -> f64 
     match op {
         // 2/√π.
         "erf" => half_unit * reference.abs(),
-        // √½ in Φ's argument, whose error Φ′·a ≤ ¼ weakens, and 1/√(2π) made of three such constants, times a·φ ≤ ¼.
-        "gelu" => half_unit * magnitude,
-        // 0.044715 and √(2/π) in the argument u and in u′: (1 − t²)·u ≤ ½ and ½a·(1 − t²)·u′ ≤ 1, times two each, and
-        // the change of 1 − t² with u.
-        "gelu_tanh" => 4.0 * half_unit * magnitude,
+        // 1/√(2π), made of three such constants.
+        "gelu_slope" => 3.0 * half_unit * reference.abs(),
+        // 0.044715 and √(2/π) in 2u, f and f′: s·o·2u ≤ ½, and s·o times the bracket is at most one.
+        "gelu_tanh_slope" => 4.0 * half_unit * magnitude,
         _ => 0.0,
     }
 }

@@ -50,6 +50,9 @@ pub(crate) const UNARY: &[Unary] = unary! {
     gelu None true |b| b;
     gelu_tanh None true |b| b;
     silu None true |b| b;
+    gelu_slope None true |_b| 1.2;
+    gelu_tanh_slope None true |_b| 1.2;
+    silu_slope None true |_b| 1.2;
     softplus None true |b| b + 1.0;
     relu None false |b| b;
     abs None false |b| b;

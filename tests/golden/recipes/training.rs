@@ -14,7 +14,7 @@
         let v11 = v8.divide(v10);
         let v12 = v11.multiply(0.5);
         let v13 = t.scalar(0.25);
-        let v14 = v13.tanh();
+        let v14 = v13.softplus();
         let v15 = v14.multiply(v14);
         let v16 = v15.add(0.5);
         let v17 = v14.divide(v16);

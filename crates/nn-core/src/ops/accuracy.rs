@@ -4,6 +4,7 @@
 //! Errors of a formula's steps add up, each weighed by how much the result changes with it. Terms of second order
 //! (units of units) are left out, and figures err upwards.
 
+use super::elementwise::{CUBIC, TWICE_SCALE};
 use crate::graph::{Accuracy, Arithmetic};
 use crate::ops::support::row_lanes;
 use cpu_reference::Real;
@@ -123,6 +124,48 @@ pub(super) fn gelu(on: Arithmetic, x: f64) -> Accuracy {
 pub(super) fn gelu_tanh(on: Arithmetic, x: f64) -> Accuracy {
     let sum = tanh(on).units(1.0) + 0.45 * (5.0 * on.rounding() + 1.0);
     Accuracy { relative: 2.0 * on.rounding(), absolute: x.abs() * sum / 2.0, summed: 0.0 }
+}
+
+/// Φ(x) + x·φ(x): half of erf's error and its argument's roundings as in [`gelu`]; of φ the exponential, whose argument
+/// −x²/2 was rounded twice, and three roundings.
+pub(super) fn gelu_slope(on: Arithmetic, x: f64) -> Accuracy {
+    let x = x.abs().min(40.0);
+    let v = x * std::f64::consts::FRAC_1_SQRT_2;
+    let cumulative = (erf(on, v).units(Real::erf(v)) + 0.5 * (on.rounding() + 0.2)) / 2.0;
+    let exponent = x * x / 2.0;
+    let density = (-exponent).exp() * (0.4 * x) * (exp(on, exponent) + 2.0 * on.rounding() * exponent + 3.0);
+    let lost = x * on.smallest() / on.unit();
+    Accuracy { relative: on.rounding(), absolute: cumulative + density + 2.0 * on.rounding() + lost, summed: 0.0 }
+}
+
+/// See [`sigmoid_slope`]: three roundings, and in the terms with x² four more.
+pub(super) fn gelu_tanh_slope(on: Arithmetic, x: f64) -> Accuracy {
+    let x = x.clamp(-30.0, 30.0);
+    let square = CUBIC * x * x;
+    let roundings = |square: f64| 3.0 + 4.0 * square / (1.0 + square);
+    let exponent = TWICE_SCALE * x * (1.0 + square);
+    let f = TWICE_SCALE * x * (1.0 + 3.0 * square);
+    sigmoid_slope(on, exponent, roundings(square), f, roundings(3.0 * square))
+}
+
+/// See [`sigmoid_slope`].
+pub(super) fn silu_slope(on: Arithmetic, x: f64) -> Accuracy {
+    let x = x.clamp(-1000.0, 1000.0);
+    sigmoid_slope(on, x, 0.0, x, 0.0)
+}
+
+/// s + f·s·(1 − s) with s = 1 / (1 + e^−exponent), where the exponent and f come with so many roundings. Of s and 1 − s
+/// the larger is 1 / (1 + z) and the smaller z times that, with z = e^−|exponent|.
+fn sigmoid_slope(on: Arithmetic, exponent: f64, of_exponent: f64, f: f64, of_f: f64) -> Accuracy {
+    let z = (-exponent.abs()).exp();
+    let (large, small) = (1.0 / (1.0 + z), z / (1.0 + z));
+    let of_z = exp(on, exponent) + of_exponent * on.rounding() * exponent.abs();
+    let of_large = of_z * small + on.rounding() + quotient(on);
+    let of_small = of_z * large + 2.0 * on.rounding() + quotient(on);
+    let of_s = if exponent < 0.0 { small * of_small } else { large * of_large };
+    let of_product = f.abs() * small * large * (of_small + of_large + (of_f + 2.0) * on.rounding());
+    let lost = (1.0 + f.abs()) * on.smallest() / on.unit();
+    Accuracy { relative: on.rounding(), absolute: of_s + of_product + lost, summed: 0.0 }
 }
 
 /// max(x, 0) + log(1 + e⁻|ˣ|). On a GPU the logarithm of 1 + e errs absolutely, by its own error, the sum's rounding

@@ -177,17 +177,44 @@ rows! {
         within |on| accuracy::elu(on, a);
     /// x·Φ(x), by the error function. `torch.nn.functional.gelu`.
     Real GELU gelu(a) 16 = "gelu_exact({a})" => 0.5 * a * (1.0 + Real::erf(a * std::f64::consts::FRAC_1_SQRT_2 as T))
-        => |y, dy| [Some(dy * gelu_slope(a))] within |on| accuracy::gelu(on, a);
+        => |y, dy| [Some(dy * a.gelu_slope())] within |on| accuracy::gelu(on, a);
     /// x·Φ(x) by the tanh approximation. `torch.nn.functional.gelu(approximate="tanh")`.
     Real GELU_TANH gelu_tanh(a) 14 = "gelu_by_tanh({a})"
         => 0.5 * a * (1.0 + Real::tanh((2.0 / std::f64::consts::PI).sqrt() as T * (a + 0.044715 * a * a * a)))
-        => |y, dy| [Some(dy * gelu_tanh_slope(a))] within |on| accuracy::gelu_tanh(on, a);
+        => |y, dy| [Some(dy * a.gelu_tanh_slope())] within |on| accuracy::gelu_tanh(on, a);
     /// x·sigmoid(x). `torch.nn.functional.silu`.
     Real SILU silu(a) 7 = "({a} / (1.0 + exp(-{a})))" => a / (1.0 + Real::exp(-a))
-        => |y, dy| [Some(dy * silu_slope(a))] within |on| accuracy::silu(on, a);
+        => |y, dy| [Some(dy * a.silu_slope())] within |on| accuracy::silu(on, a);
     /// log(1+eˣ) without overflow. `torch.nn.functional.softplus`.
     Real SOFTPLUS softplus(a) 10 = "softplus_stable({a})" => if a > 0.0 { a + (-a).exp().ln_1p() } else { a.exp().ln_1p() }
         => |y, dy| [Some(dy * a.sigmoid())] within |on| accuracy::softplus(on, a);
+    // Slopes of activations, one row each, because a step that is bound by memory passes over them as over one product.
+    // Arguments are limited to where the slope still changes, so that infinity times nothing does not come up.
+    /// The slope of [`Value::gelu`] at x: Φ(x) + x·φ(x). `aten::gelu_backward(1, x)`.
+    Real GELU_SLOPE gelu_slope(a) 24 = "slope_of_gelu({a})" => {
+        let x = Number::lesser(Number::larger(a, -40.0), 40.0);
+        0.5 * (1.0 + Real::erf(x * std::f64::consts::FRAC_1_SQRT_2 as T)) + x * (Real::exp(-0.5 * x * x) * DENSITY as T)
+    } => |y, dy| [Some(dy * gelu_curvature(a))] within |on| accuracy::gelu_slope(on, a);
+    /// The slope of [`Value::gelu_tanh`] at x: with s = ½(1 + tanh u), s + x·2u′·s·(1 − s).
+    /// `aten::gelu_backward(1, x, "tanh")`.
+    Real GELU_TANH_SLOPE gelu_tanh_slope(a) 24 = "slope_of_tanh_gelu({a})" => {
+        let x = Number::lesser(Number::larger(a, -30.0), 30.0);
+        let twice = TWICE_SCALE as T * (x + CUBIC as T * x * x * x);
+        let e = Real::exp(-twice.abs());
+        let large = 1.0 / (1.0 + e);
+        let small = e * large;
+        let sigmoid = if twice < 0.0 { small } else { large };
+        sigmoid + x * (TWICE_SCALE as T * (1.0 + 3.0 * CUBIC as T * x * x)) * (small * large)
+    } => |y, dy| [Some(dy * gelu_tanh_curvature(a))] within |on| accuracy::gelu_tanh_slope(on, a);
+    /// The slope of [`Value::silu`] at x: s + x·s·(1 − s) with s = sigmoid(x). `aten::silu_backward(1, x)`.
+    Real SILU_SLOPE silu_slope(a) 16 = "slope_of_silu({a})" => {
+        let x = Number::lesser(Number::larger(a, -1000.0), 1000.0);
+        let e = Real::exp(-x.abs());
+        let large = 1.0 / (1.0 + e);
+        let small = e * large;
+        let sigmoid = if x < 0.0 { small } else { large };
+        sigmoid + x * (small * large)
+    } => |y, dy| [Some(dy * silu_curvature(a))] within |on| accuracy::silu_slope(on, a);
     // A copy in row-major order; what the passes insert where a kernel cannot read a view.
     /// A copy in row-major order; the passes drop it where it changes nothing. `torch.Tensor.contiguous`.
     Number CONTIGUOUS contiguous(a) 0 = "{a}" => a => |y, dy| [Some(dy)] within |_on| Accuracy::EXACT;
@@ -326,23 +353,33 @@ fn share(mine: Value, other: Value, y: Value) -> Value {
     mine.equal(other).select(half, mine.equal(y).select(one, y.zeros_like()))
 }
 
-/// d gelu / da = Φ(a) + a·φ(a).
-fn gelu_slope(a: Value) -> Value {
-    let cumulative = (a * std::f32::consts::FRAC_1_SQRT_2).erf() * 0.5 + 0.5;
-    let density = (a * a * -0.5).exp() * (0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2);
-    cumulative + a * density
+/// 1/√(2π), the height of φ.
+const DENSITY: f64 = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+/// Of gelu's approximation by tanh u with u = √(2/π)·(x + 0.044715 x³): the factor of the cube.
+pub(super) const CUBIC: f64 = 0.044_715;
+/// 2·√(2/π).
+pub(super) const TWICE_SCALE: f64 = std::f64::consts::SQRT_2 * std::f64::consts::FRAC_2_SQRT_PI;
+
+/// The second derivative of gelu: φ(a)·(2 − a²).
+fn gelu_curvature(a: Value) -> Value {
+    let square = a * a;
+    (square * -0.5).exp() * (DENSITY as f32) * (-square + 2.0)
 }
 
-fn gelu_tanh_slope(a: Value) -> Value {
-    let scale = (2.0 / std::f64::consts::PI).sqrt() as f32;
-    let tanh = ((a + a * a * a * 0.044_715) * scale).tanh();
-    let inner = (a * a * (3.0 * 0.044_715) + 1.0) * scale;
-    (tanh + 1.0) * 0.5 + a * 0.5 * (-(tanh * tanh) + 1.0) * inner
+/// With s = sigmoid(2u), o = 1 − s and f = 2u′: s·o·(2f + a·f′ − a·(s − o)·f²).
+fn gelu_tanh_curvature(a: Value) -> Value {
+    let square = a * a;
+    let twice = a * (square * (CUBIC as f32) + 1.0) * (TWICE_SCALE as f32);
+    let (s, o) = (twice.sigmoid(), (-twice).sigmoid());
+    let first = square * ((3.0 * CUBIC * TWICE_SCALE) as f32) + TWICE_SCALE as f32;
+    let second = a * ((6.0 * CUBIC * TWICE_SCALE) as f32);
+    s * o * (first * 2.0 + a * second - a * (s - o) * first * first)
 }
 
-fn silu_slope(a: Value) -> Value {
+/// With s = sigmoid(a): s·(1 − s)·(2 + a·(1 − 2s)).
+fn silu_curvature(a: Value) -> Value {
     let sigmoid = a.sigmoid();
-    sigmoid * (a * (-sigmoid + 1.0) + 1.0)
+    sigmoid * (-sigmoid + 1.0) * (a * (sigmoid * -2.0 + 1.0) + 2.0)
 }
 
 impl Value {

@@ -118,6 +118,26 @@ const ERF: &str = "fn error_function(x: f32) -> f32 {
 }";
 const GELU: &str = "fn gelu_exact(x: f32) -> f32 { return 0.5 * x * (1.0 + error_function(x * 0.70710677)); }";
 const GELU_TANH: &str = "fn gelu_by_tanh(x: f32) -> f32 { return 0.5 * x * (1.0 + hyperbolic_tangent(0.7978846 * (x + 0.044715 * x * x * x))); }";
+/// The slopes' arguments are limited as in the table.
+const GELU_SLOPE: &str = "fn slope_of_gelu(a: f32) -> f32 {
+    let x = minimum_f32(maximum_f32(a, -40.0), 40.0);
+    return 0.5 * (1.0 + error_function(x * 0.70710677)) + x * (exp(-0.5 * x * x) * 0.3989423);
+}";
+const GELU_TANH_SLOPE: &str = "fn slope_of_tanh_gelu(a: f32) -> f32 {
+    let x = minimum_f32(maximum_f32(a, -30.0), 30.0);
+    let twice = 1.5957691 * (x + 0.044715 * x * x * x);
+    let e = exp(-abs(twice));
+    let large = 1.0 / (1.0 + e);
+    let small = e * large;
+    return select(large, small, twice < 0.0) + x * (1.5957691 * (1.0 + 0.134145 * x * x)) * (small * large);
+}";
+const SILU_SLOPE: &str = "fn slope_of_silu(a: f32) -> f32 {
+    let x = minimum_f32(maximum_f32(a, -1000.0), 1000.0);
+    let e = exp(-abs(x));
+    let large = 1.0 / (1.0 + e);
+    let small = e * large;
+    return select(large, small, x < 0.0) + x * (small * large);
+}";
 /// log(1+eˣ) = max(x,0) + log(1+e^−|x|), with the logarithm's series where 1 + tiny would lose it.
 const SOFTPLUS: &str = "fn softplus_stable(x: f32) -> f32 {
     let e = exp(-abs(x));
@@ -129,7 +149,7 @@ const PHILOX: &str = include_str!("../../../../shaders/shared/philox.wgsl");
 
 /// The helper functions that a row's WGSL needs, each after those it calls.
 pub(super) fn helpers(wgsl: &str) -> &'static [&'static str] {
-    let table: [(&str, &'static [&'static str]); 12] = [
+    let table: [(&str, &'static [&'static str]); 15] = [
         ("minimum_f32(maximum", &[IS_NAN, MINIMUM, MAXIMUM]),
         ("minimum_", &[IS_NAN, MINIMUM]),
         ("maximum_", &[IS_NAN, MAXIMUM]),
@@ -139,6 +159,9 @@ pub(super) fn helpers(wgsl: &str) -> &'static [&'static str] {
         ("error_function", &[ERF]),
         ("gelu_exact", &[ERF, GELU]),
         ("gelu_by_tanh", &[IS_NAN, TANH, GELU_TANH]),
+        ("slope_of_gelu", &[IS_NAN, MINIMUM, MAXIMUM, ERF, GELU_SLOPE]),
+        ("slope_of_tanh_gelu", &[IS_NAN, MINIMUM, MAXIMUM, GELU_TANH_SLOPE]),
+        ("slope_of_silu", &[IS_NAN, MINIMUM, MAXIMUM, SILU_SLOPE]),
         ("softplus_stable", &[IS_NAN, SOFTPLUS]),
         ("philox_word", &[PHILOX]),
         ("unit_interval", &[PHILOX]),
