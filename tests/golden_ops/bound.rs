@@ -89,7 +89,9 @@ pub(crate) fn by_pytorch(case: &Case, elementwise: bool, reference: &Reference, 
         "gelu" => Accuracy::absolute(GPU_ERF / 2.0 * operands[0].abs()),
         // Its slopes are several operators, with 1 − s as a difference, whose roundings count x·2u′ times and four.
         "silu_slope" => Accuracy::absolute(operands[0].abs() + 4.0),
-        "gelu_tanh_slope" => Accuracy::absolute(2.0 * operands[0].abs() * (1.0 + operands[0] * operands[0] / 7.0) + 4.0),
+        "gelu_tanh_slope" => {
+            Accuracy::absolute(2.0 * operands[0].abs() * (1.0 + operands[0] * operands[0] / 7.0) + 4.0)
+        }
         // It computes in single precision where a result lies: of axes of up to nine elements three roundings are at most
         // thirteen units, by which weights err, each of a difference of neighbours, along each axis.
         "resample" if case.attributes["mode"] == "linear" => {

@@ -52,6 +52,61 @@ fn removes_duplicates() {
     );
 }
 
+/// Gradients of slices that share out a value need no zeros, and no sums.
+#[test]
+fn joins_parts_amid_zeros() {
+    let parts = |x: Value, axis: usize, places: &[usize]| {
+        let shape = x.shape();
+        let part = |&place: &usize| {
+            let mut sizes = shape.to_vec();
+            sizes[axis] = 1;
+            let mut around = vec![(0, 0); 2];
+            around[axis] = (place, shape[axis] - place - 1);
+            (x * place as f32).sum(&[axis]).reshape(sizes).pad(&around, 0.0)
+        };
+        places.iter().map(part).reduce(|sum, part| sum + part).unwrap()
+    };
+    let count = |name: &str, names: &[&str]| names.iter().filter(|found| **found == name).count();
+    for (axis, places, [concats, pads, adds]) in [
+        (1, &[0, 1, 2][..], [1, 0, 0]),
+        (1, &[2, 1, 0], [1, 0, 0]),
+        (1, &[1, 2, 0], [1, 0, 0]),
+        (1, &[0, 2, 1], [1, 0, 0]),
+        (1, &[0, 2, 0, 1], [1, 1, 1]),
+        (0, &[1, 0], [1, 0, 0]),
+        // What is left over stays zero.
+        (1, &[1, 2], [1, 1, 0]),
+        // Not side by side, and one on the other.
+        (1, &[0, 2], [0, 2, 1]),
+        (1, &[1, 1], [0, 1, 1]),
+    ] {
+        let graph = traced(|_, x| parts(x, axis, places));
+        let left = simplified(|_, x| parts(x, axis, places));
+        let found = [count("concat", &left), count("pad", &left), count("add", &left)];
+        assert_eq!(found, [concats, pads, adds], "{places:?} along {axis}: {left:?}");
+        let mut session = Session::new(&Device::cpu());
+        let x: Vec<f32> = (0..6).map(|x| x as f32 + 0.5).collect();
+        let mut program = session.compile(&graph).unwrap();
+        session.run(&mut program, &[("x", Input::F32(&x))], StepScalars::default()).unwrap();
+        let found = session.output(&mut program, "y").unwrap();
+        let shape = [2, 3];
+        let expected = (0..6).map(|index| {
+            let at = [index / 3, index % 3];
+            let line = (0..shape[axis]).map(|place| x[if axis == 0 { place * 3 + at[1] } else { at[0] * 3 + place }]);
+            let times = places.iter().filter(|place| **place == at[axis]).count();
+            (times * at[axis]) as f32 * line.sum::<f32>()
+        });
+        assert_eq!(found.as_f32().unwrap(), expected.collect::<Vec<_>>(), "{places:?} along {axis}");
+    }
+    // Zeros of another kind, other zeros around, and an element between.
+    let kept = |around: [(usize, usize); 2], value: f32| {
+        simplified(|_, x| x.pad(&[(0, 0), (0, 3)], 0.0) + x.exp().pad(&around, value))
+    };
+    assert_eq!(kept([(0, 0), (3, 0)], 0.0), ["exp", "concat"]);
+    assert_eq!(kept([(0, 0), (3, 0)], -0.0), ["pad", "exp", "pad", "add"]);
+    assert_eq!(simplified(|_, x| x.pad(&[(0, 1), (0, 3)], 0.0) + x.exp().pad(&[(1, 0), (3, 0)], 0.0)).len(), 4);
+}
+
 #[test]
 fn drops_dead_nodes_and_unread_inputs() {
     let graph = traced(|trace, x| {

@@ -16,8 +16,9 @@ pub const BLOCK: usize = 1024;
 /// The most inputs of one instruction.
 pub const MAX_INPUTS: usize = 8;
 
-/// The fewest elements worth handing to another thread.
-const TASK: usize = 32 * BLOCK;
+/// The least work worth handing to another thread: elements, each times the instructions that compute with it and the
+/// inputs and outputs that it passes through.
+const TASK: usize = 128 * BLOCK;
 
 /// Tasks per thread, so that a thread that comes late still finds work.
 const TASKS_PER_THREAD: usize = 4;
@@ -136,7 +137,8 @@ pub fn run(program: &BlockProgram, sizes: &[usize], inputs: &[BlockInput<'_>], o
         inputs.iter().zip(&program.input_bytes).map(|(input, &bytes)| feed(program, sizes, input, bytes)).collect();
     let job = Job { program, feeds };
     let tasks = rayon::current_num_threads() * TASKS_PER_THREAD;
-    let task = count.div_ceil(tasks).next_multiple_of(BLOCK).max(TASK);
+    let work_of_element = program.instructions.len() + inputs.len() + outputs.len();
+    let task = count.div_ceil(tasks).max(TASK / work_of_element).next_multiple_of(BLOCK);
     let outputs = outputs.iter_mut().map(|output| &mut **output).collect();
     job.split(0, count, task, outputs);
 }
@@ -238,9 +240,11 @@ impl Job<'_> {
             scratch.chunks_exact_mut(BLOCK).take(regions).map(bytemuck::cast_slice_mut).collect();
         for (feed, region) in self.feeds.iter().zip(&mut regions[registers..]) {
             if let Feed::Repeated(element) = feed {
-                let block = BLOCK.min(count) * element.len();
-                for place in region[..block].chunks_exact_mut(element.len()) {
-                    place.copy_from_slice(element);
+                let block = &mut region[..BLOCK.min(count) * element.len()];
+                match element.len() {
+                    2 => repeat::<2>(element, block),
+                    4 => repeat::<4>(element, block),
+                    _ => repeat::<8>(element, block),
                 }
             }
         }
@@ -337,6 +341,11 @@ impl Block {
     fn in_task(&self, element_bytes: usize) -> std::ops::Range<usize> {
         self.done * element_bytes..(self.done + self.count) * element_bytes
     }
+}
+
+/// Fills `region` with the one element of `slice`.
+fn repeat<const BYTES: usize>(slice: &[u8], region: &mut [u8]) {
+    region.as_chunks_mut::<BYTES>().0.fill(slice.as_chunks::<BYTES>().0[0]);
 }
 
 /// Writes the block's elements of a strided view to `region`, in order.

@@ -3,6 +3,9 @@
 //! Sums are accumulated in `f64`, in an order that depends on the shape alone: chunks of fixed length,
 //! joined in order, so that the threads only decide who computes a chunk.
 
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::real::Real;
@@ -82,11 +85,11 @@ struct Minimum;
 impl<T: Real> Fold<T> for Sum {
     type Carried = f64;
     const START: f64 = 0.0;
-    #[inline]
+    #[inline(always)]
     fn step(carried: f64, value: T) -> f64 {
         carried + value.to_f64()
     }
-    #[inline]
+    #[inline(always)]
     fn join(left: f64, right: f64) -> f64 {
         left + right
     }
@@ -98,11 +101,11 @@ impl<T: Real> Fold<T> for Sum {
 impl<T: Real> Fold<T> for SumOfSquares {
     type Carried = f64;
     const START: f64 = 0.0;
-    #[inline]
+    #[inline(always)]
     fn step(carried: f64, value: T) -> f64 {
         carried + value.to_f64() * value.to_f64()
     }
-    #[inline]
+    #[inline(always)]
     fn join(left: f64, right: f64) -> f64 {
         left + right
     }
@@ -114,11 +117,11 @@ impl<T: Real> Fold<T> for SumOfSquares {
 impl<T: Real> Fold<T> for Maximum {
     type Carried = T;
     const START: T = T::NEG_INFINITY;
-    #[inline]
+    #[inline(always)]
     fn step(carried: T, value: T) -> T {
         carried.maximum(value)
     }
-    #[inline]
+    #[inline(always)]
     fn join(left: T, right: T) -> T {
         left.maximum(right)
     }
@@ -130,11 +133,11 @@ impl<T: Real> Fold<T> for Maximum {
 impl<T: Real> Fold<T> for Minimum {
     type Carried = T;
     const START: T = T::INFINITY;
-    #[inline]
+    #[inline(always)]
     fn step(carried: T, value: T) -> T {
         carried.minimum(value)
     }
-    #[inline]
+    #[inline(always)]
     fn join(left: T, right: T) -> T {
         left.minimum(right)
     }
@@ -167,6 +170,15 @@ impl<T: Real> Views<'_, T> {
         let count = self.reduced.count();
         let task = (TASK / count).max(1);
         let fold_task = |(number, outputs): (usize, &mut [T])| {
+            if self.reduced.rank == 1 && self.reduced.innermost().1 == [1] && count <= CHUNK {
+                return Arch::new().dispatch(Runs::<T, F> {
+                    views: self,
+                    first: number * task,
+                    scale,
+                    outputs,
+                    fold: PhantomData,
+                });
+            }
             for (place, output) in outputs.iter_mut().enumerate() {
                 let [start] = self.kept.offsets(number * task + place);
                 *output = F::finish(self.fold_one::<F>(start, count), scale);
@@ -260,31 +272,81 @@ impl<T: Real> Views<'_, T> {
         let [stride] = self.reduced.innermost().1;
         let mut carried = vec![F::START; width];
         self.reduced.runs(first_row, count, |[offset], run| {
-            for row in 0..run {
-                let row_start = start + offset + row * stride;
-                let row = &self.input[row_start..row_start + width];
-                for (carried, value) in carried.iter_mut().zip(row) {
-                    *carried = F::step(*carried, *value);
-                }
-            }
+            let input = &self.input[start + offset..start + offset + (run - 1) * stride + width];
+            Arch::new().dispatch(Rows::<T, F> { input, stride, run, carried: &mut carried });
         });
         carried
     }
 }
 
-/// Folds a contiguous run in `LANES` interleaved parts, joined in order.
-fn fold_slice<T: Real, F: Fold<T>>(values: &[T]) -> F::Carried {
-    let mut lanes = [F::START; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for eight in whole {
-        for (lane, value) in lanes.iter_mut().zip(eight) {
-            *lane = F::step(*lane, *value);
+/// Folds so many rows, each into the elements of `carried`.
+struct Rows<'a, T: Real, F: Fold<T>> {
+    input: &'a [T],
+    stride: usize,
+    run: usize,
+    carried: &'a mut [F::Carried],
+}
+
+// The loops are plain; dispatching compiles them for the processor's widest vectors.
+impl<T: Real, F: Fold<T>> WithSimd for Rows<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in 0..self.run {
+            let row = &self.input[row * self.stride..][..self.carried.len()];
+            for (carried, value) in self.carried.iter_mut().zip(row) {
+                *carried = F::step(*carried, *value);
+            }
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = F::step(*lane, *value);
+}
+
+/// Folds the contiguous run of each of these outputs.
+struct Runs<'a, T: Real, F: Fold<T>> {
+    views: &'a Views<'a, T>,
+    first: usize,
+    scale: f64,
+    outputs: &'a mut [T],
+    fold: PhantomData<F>,
+}
+
+impl<T: Real, F: Fold<T>> WithSimd for Runs<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Runs { views, first, scale, outputs, .. } = self;
+        let count = views.reduced.count();
+        for (place, output) in outputs.iter_mut().enumerate() {
+            let [start] = views.kept.offsets(first + place);
+            let run = Run::<T, F>(&views.input[start..start + count], PhantomData);
+            *output = F::finish(F::join(F::START, run.with_simd(simd)), scale);
+        }
     }
-    lanes.into_iter().fold(F::START, F::join)
+}
+
+/// Folds a contiguous run in `LANES` interleaved parts, joined in order.
+struct Run<'a, T: Real, F: Fold<T>>(&'a [T], PhantomData<F>);
+
+impl<T: Real, F: Fold<T>> WithSimd for Run<'_, T, F> {
+    type Output = F::Carried;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> F::Carried {
+        let mut lanes = [F::START; LANES];
+        let (whole, rest) = self.0.as_chunks::<LANES>();
+        for eight in whole {
+            for (lane, value) in lanes.iter_mut().zip(eight) {
+                *lane = F::step(*lane, *value);
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane = F::step(*lane, *value);
+        }
+        lanes.into_iter().fold(F::START, F::join)
+    }
+}
+
+fn fold_slice<T: Real, F: Fold<T>>(values: &[T]) -> F::Carried {
+    Arch::new().dispatch(Run::<T, F>(values, PhantomData))
 }
 
 #[cfg(test)]

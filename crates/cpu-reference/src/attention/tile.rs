@@ -156,6 +156,19 @@ impl Tile {
         memory
     }
 
+    /// Makes scores of a row's products and gives those that the row sees, with −∞ after them up to a whole number of
+    /// lanes, so that loops over them need not end element by element. Elsewhere 0 is left.
+    #[inline(always)]
+    fn scores<'v, T: Real>(&self, attention: &Attention<'_, T>, row: usize, values: &'v mut [T]) -> &'v mut [T] {
+        let seen = self.seen(attention, row);
+        let end = (seen.start + seen.len().next_multiple_of(LANES)).min(values.len());
+        values[..seen.start].fill(T::ZERO);
+        values[end..].fill(T::ZERO);
+        values[seen.end..end].fill(T::NEG_INFINITY);
+        self.score(attention, row, &seen, &mut values[seen.clone()]);
+        &mut values[seen.start..end]
+    }
+
     /// Makes scores of a row's products: scaled, with mask and slopes.
     #[inline(always)]
     fn score<T: Real>(&self, attention: &Attention<'_, T>, row: usize, seen: &Range<usize>, values: &mut [T]) {
@@ -227,11 +240,7 @@ impl<T: Real, F: Fn(usize) -> T> WithSimd for Weigh<'_, '_, T, F> {
     fn with_simd<S: Simd>(self, _simd: S) {
         let Weigh { tile, attention, weights, logarithms } = self;
         for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
-            let seen = tile.seen(attention, row);
-            values[..seen.start].fill(T::ZERO);
-            values[seen.end..].fill(T::ZERO);
-            let values = &mut values[seen.clone()];
-            tile.score(attention, row, &seen, values);
+            let values = tile.scores(attention, row, values);
             let logarithm = logarithms(row);
             for value in values {
                 *value = (*value - logarithm).exp();
@@ -286,11 +295,7 @@ impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
     fn with_simd<S: Simd>(self, _simd: S) {
         let Soften { attention, tile, weights, running, mut rescale } = self;
         for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
-            let seen = tile.seen(attention, row);
-            values[..seen.start].fill(T::ZERO);
-            values[seen.end..].fill(T::ZERO);
-            let values = &mut values[seen.clone()];
-            tile.score(attention, row, &seen, values);
+            let values = tile.scores(attention, row, values);
             let before = running.largest[row];
             let largest = before.maximum(maximum(values));
             if largest == T::NEG_INFINITY {
@@ -299,8 +304,8 @@ impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
             }
             let sum = exponentials(values, largest);
             if largest != before {
-                let factor = (before - largest).exp();
                 if running.sums[row] != T::ZERO {
+                    let factor = (before - largest).exp();
                     rescale(row, factor);
                     running.sums[row] *= factor;
                 }
@@ -319,9 +324,8 @@ fn add<T: Real>(output: &mut [T], weight: T, row: &[T]) {
 /// Whether all elements of some rows are numbers.
 fn finite<T: Real>(values: &[T], stride: usize, rows: usize, size: usize) -> bool {
     (0..rows).all(|row| {
-        // Finite numbers times 0 are 0, all others NaN.
-        let marks = values[row * stride..][..size].iter().fold(T::ZERO, |sum, value| sum + *value * T::ZERO);
-        !marks.is_nan()
+        // Finite numbers times 0 are 0, all others NaN. Marks and not a sum of products, whose terms would wait for each other.
+        values[row * stride..][..size].iter().fold(true, |all, value| all & (*value * T::ZERO == T::ZERO))
     })
 }
 
@@ -373,7 +377,12 @@ fn maximum<T: Real>(values: &[T]) -> T {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane = lane.maximum(*value);
     }
-    lanes.into_iter().fold(T::NEG_INFINITY, T::maximum)
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] = lanes[lane].maximum(lanes[lane + half]);
+        }
+    }
+    lanes[0]
 }
 
 /// Replaces values by e to the power of what they lie above the largest, and returns their sum.

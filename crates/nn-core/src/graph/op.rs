@@ -31,6 +31,11 @@ pub trait Op: Debug + Send + Sync + 'static {
 
     /// How it is computed.
     fn kind(&self) -> OpKind<'_>;
+
+    /// For an operator that only puts zeros around its input: how many before and after, along each dimension.
+    fn zeros_around(&self) -> Option<&[(usize, usize)]> {
+        None
+    }
 }
 
 /// How an operator is computed.

@@ -33,7 +33,18 @@ macro_rules! loop_over {
         fn wide(inputs: &[&[u8]], output: &mut [u8]) {
             elements(inputs, output);
         }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
+        fn widest(inputs: &[&[u8]], output: &mut [u8]) {
+            elements(inputs, output);
+        }
         fn block(inputs: &[&[u8]], output: &mut [u8], _first_index: usize) {
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx512vl") && std::arch::is_x86_feature_detected!("avx512dq") {
+                // SAFETY: the processor has the features that the function is compiled for; the first comes with each.
+                #[allow(unsafe_code)]
+                return unsafe { widest(inputs, output) };
+            }
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has the one feature that the function is compiled for.

@@ -44,7 +44,7 @@ pub use operands::IntoValue;
 pub use pool::PoolOptions;
 pub use resample::{Extent, Resample};
 pub use rotary::RotaryPairing;
-pub use shape::broadcast_op;
+pub use shape::{broadcast_op, concat_op, zeros_around_op};
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {

@@ -187,6 +187,16 @@ impl ViewOp for Slice {
     }
 }
 
+/// The operator that puts values one after the other along an axis, for passes.
+pub fn concat_op(axis: usize) -> Arc<dyn Op> {
+    Arc::new(Concat(axis))
+}
+
+/// The operator that puts zeros around a value, for passes.
+pub fn zeros_around_op(around: &[(usize, usize)]) -> Arc<dyn Op> {
+    Arc::new(Pad { around: around.to_vec(), value: 0.0 })
+}
+
 /// Concat: tensors one after the other along an axis.
 #[derive(Debug)]
 struct Concat(usize);
@@ -386,6 +396,10 @@ impl Op for Pad {
 
     fn kind(&self) -> OpKind<'_> {
         OpKind::Kernel(self)
+    }
+
+    fn zeros_around(&self) -> Option<&[(usize, usize)]> {
+        (self.value.to_bits() == 0).then_some(&self.around)
     }
 }
 

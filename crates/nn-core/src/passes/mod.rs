@@ -4,6 +4,7 @@ mod autodiff;
 mod bindings;
 mod codegen;
 mod fuse;
+mod join;
 mod lower;
 mod memory;
 mod order;

@@ -1,5 +1,6 @@
 //! Drops what need not be computed: unused nodes, duplicates, views that change nothing, arithmetic on constants.
 
+use super::join::{Joined, side_by_side};
 use crate::Error;
 use crate::graph::{Graph, Node, NodeId, NodeKind, OpKind, Precision, ValueId};
 use crate::ops;
@@ -96,6 +97,11 @@ impl Rebuild {
                     if let Some(same) = elementwise.same_as(&known) {
                         return inputs[same];
                     }
+                    if op.name() == "add"
+                        && let Some(joined) = self.join(node, inputs[0], inputs[1])
+                    {
+                        return joined;
+                    }
                 }
                 OpKind::Kernel(_) => {}
             }
@@ -115,6 +121,42 @@ impl Rebuild {
         }
         let broadcast = NodeKind::Op(ops::broadcast_op(&kind.shape));
         ValueId { node: self.node(broadcast, vec![value], vec![kind.clone()], node), output: 0 }
+    }
+
+    /// The sum of two parts amid zeros that lie side by side: one after the other, amid the zeros that are left. If one is
+    /// a sum with one such part, the other joins that part.
+    fn join(&mut self, node: &Node, one: ValueId, other: ValueId) -> Option<ValueId> {
+        if let Some(joined) = side_by_side(&self.graph, one, other) {
+            return Some(self.joined(node, joined));
+        }
+        for (sum, part) in [(one, other), (other, one)] {
+            let inner = self.graph.node(sum.node);
+            let terms = match (inner.op(), &inner.inputs[..]) {
+                (Some(op), &[first, second]) if op.name() == "add" => [(first, second), (second, first)],
+                _ => continue,
+            };
+            for (beside, rest) in terms {
+                if let Some(joined) = side_by_side(&self.graph, beside, part) {
+                    let joined = self.joined(node, joined);
+                    return Some(self.add(node, &[joined, rest], 0));
+                }
+            }
+        }
+        None
+    }
+
+    fn joined(&mut self, node: &Node, joined: Joined) -> ValueId {
+        let Joined { axis, pieces, around } = joined;
+        let whole = &node.outputs[0];
+        let sizes = whole.shape.iter().zip(&around).map(|(size, (before, after))| size - before - after);
+        let kind = TensorType::new(whole.dtype, sizes.collect::<Vec<_>>());
+        let id = self.node(NodeKind::Op(ops::concat_op(axis)), pieces, vec![kind], node);
+        let joined = ValueId { node: id, output: 0 };
+        if around.iter().all(|zeros| *zeros == (0, 0)) {
+            return joined;
+        }
+        let id = self.node(NodeKind::Op(ops::zeros_around_op(&around)), vec![joined], vec![whole.clone()], node);
+        ValueId { node: id, output: 0 }
     }
 
     /// The node itself, or the one that computes the same already.

@@ -60,21 +60,29 @@ impl Layout {
         Layout { shape: shape.clone(), strides: self.strides.clone(), offset: self.offset + skipped }
     }
 
-    /// The same elements in order under another shape, or `None` where that takes a copy.
+    /// The same elements in order under another shape, or `None` where that takes a copy: where a new dimension would
+    /// step unevenly through the buffer.
     pub fn reshape(&self, shape: &Shape) -> Option<Layout> {
-        let whole = Layout::contiguous(shape);
         if self.is_contiguous() {
-            return Some(Layout { offset: self.offset, ..whole });
+            return Some(Layout { offset: self.offset, ..Layout::contiguous(shape) });
         }
-        // Beyond contiguous tensors only dimensions of size 1 come and go.
-        let long = |shape: &Shape| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
-        if long(&self.shape) != long(shape) {
-            return None;
+        // New dimensions share out the runs of old ones that are evenly spaced, from the innermost on.
+        let (runs, steps) = Layout::collapse(&[self], &self.shape);
+        let mut strides = vec![0; shape.rank()];
+        let mut axis = shape.rank();
+        for (mut run, mut step) in runs.into_iter().zip(steps[0].iter().copied()).rev() {
+            while run > 1 {
+                axis = axis.checked_sub(1)?;
+                let size = shape[axis];
+                if !run.is_multiple_of(size) {
+                    return None;
+                }
+                run /= size;
+                strides[axis] = if size == 1 { 0 } else { step };
+                step *= size;
+            }
         }
-        let sizes = self.shape.iter().zip(&self.strides);
-        let mut kept = sizes.filter(|(size, _)| **size != 1).map(|(_, &stride)| stride);
-        let strides = shape.iter().map(|&size| if size == 1 { 0 } else { kept.next().unwrap_or(0) });
-        Some(Layout { shape: shape.clone(), strides: strides.collect(), offset: self.offset })
+        Some(Layout { shape: shape.clone(), strides, offset: self.offset })
     }
 
     /// One past the last buffer element that the view reads.
@@ -134,8 +142,39 @@ mod tests {
         assert_eq!(turned.reshape(&Shape::from([24])), None);
         let longer = turned.reshape(&Shape::from([4, 1, 2, 3])).expect("only a dimension of size 1 is new");
         assert_eq!(longer.strides, [1, 0, 12, 4]);
+        assert_eq!(turned.reshape(&Shape::from([12, 2])), None);
         let row = Layout::contiguous(&Shape::from([4])).broadcast_to(&Shape::from([3, 4]));
         assert_eq!(row.strides, [0, 1]);
+    }
+
+    #[test]
+    fn dimensions_split_and_merge_where_the_steps_are_even() {
+        let elements = |layout: &Layout| {
+            let places =
+                layout.shape.iter().zip(&layout.strides).fold(vec![layout.offset], |outer, (&size, stride)| {
+                    outer.iter().flat_map(|start| (0..size).map(move |index| start + index * stride)).collect()
+                });
+            places
+        };
+        // The middle third of each row, as heads, and back.
+        let part = Layout::contiguous(&Shape::from([2, 5, 12])).slice(&[0, 0, 4], &Shape::from([2, 5, 4]));
+        for (shape, possible) in [
+            (vec![2, 5, 2, 2], true),
+            (vec![10, 4], true),
+            (vec![1, 10, 1, 2, 2, 1], true),
+            (vec![5, 2, 4], true),
+            (vec![5, 8], false),
+            (vec![2, 20], false),
+            (vec![40], false),
+        ] {
+            let found = part.reshape(&shape.clone().into());
+            assert_eq!(found.is_some(), possible, "{shape:?}");
+            assert!(found.is_none_or(|found| elements(&found) == elements(&part)), "{shape:?}");
+        }
+        let repeated = Layout::contiguous(&Shape::from([3, 1, 1])).broadcast_to(&Shape::from([3, 4, 6]));
+        let merged = repeated.reshape(&Shape::from([3, 24])).expect("a repeated element stays one");
+        assert_eq!(merged.strides, [1, 0]);
+        assert_eq!(repeated.reshape(&Shape::from([12, 6])), None);
     }
 
     #[test]
