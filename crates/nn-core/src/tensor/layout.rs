@@ -150,11 +150,9 @@ mod tests {
     #[test]
     fn dimensions_split_and_merge_where_the_steps_are_even() {
         let elements = |layout: &Layout| {
-            let places =
-                layout.shape.iter().zip(&layout.strides).fold(vec![layout.offset], |outer, (&size, stride)| {
-                    outer.iter().flat_map(|start| (0..size).map(move |index| start + index * stride)).collect()
-                });
-            places
+            layout.shape.iter().zip(&layout.strides).fold(vec![layout.offset], |outer, (&size, stride)| {
+                outer.iter().flat_map(|start| (0..size).map(move |index| start + index * stride)).collect()
+            })
         };
         // The middle third of each row, as heads, and back.
         let part = Layout::contiguous(&Shape::from([2, 5, 12])).slice(&[0, 0, 4], &Shape::from([2, 5, 4]));
