@@ -1,7 +1,7 @@
 //! What is kept of a run while it goes on: metrics, checkpoints, progress, and the wish to stop.
 
 use super::judge::{Extent, Findings, Judge, MEASURES};
-use super::progress::Progress;
+use super::progress::{Progress, speed};
 use super::write::Writer;
 use crate::config::Trial;
 use crate::error::Error;
@@ -126,7 +126,7 @@ impl Log {
                 "loss": number(report.loss),
                 "lr": number(report.learning_rate),
                 "grad_norm": number(report.gradient_norm),
-                "samples_per_s": report.samples_per_second.round(),
+                "samples_per_s": speed(report.samples_per_second),
             }))?;
         }
         Ok(())

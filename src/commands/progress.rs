@@ -5,6 +5,15 @@ use std::time::{Duration, Instant};
 
 const BAR: usize = 24;
 
+/// Samples a second as people are told them: whole, or with three digits, since a large model takes seconds a sample.
+pub(super) fn speed(samples_per_second: f64) -> f64 {
+    if !(1e-9..100.0).contains(&samples_per_second) {
+        return samples_per_second.round();
+    }
+    let scale = 10_f64.powi(2 - samples_per_second.log10().floor() as i32);
+    (samples_per_second * scale).round() / scale
+}
+
 /// Shows the progress of one run.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -28,7 +37,7 @@ impl Progress {
             return;
         }
         self.shown = Some(now);
-        let text = format!("step {step}/{}  loss {loss:.4}  {samples_per_second:.0} samples/s", self.total);
+        let text = format!("step {step}/{}  loss {loss:.4}  {} samples/s", self.total, speed(samples_per_second));
         if self.terminal {
             let done = (BAR as u64 * u64::from(step) / u64::from(self.total.max(1))) as usize;
             let bar = format!("[{}{}]", "#".repeat(done.min(BAR)), ".".repeat(BAR - done.min(BAR)));
@@ -55,5 +64,19 @@ impl Progress {
     fn write(&self, text: &str) {
         // Nobody to tell if standard error is closed.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::speed;
+
+    #[test]
+    fn slow_models_have_a_speed_too() {
+        for (given, told) in
+            [(0.0, "0"), (0.022_74, "0.0227"), (0.999_9, "1"), (3.014, "3.01"), (99.96, "100"), (884.4, "884")]
+        {
+            assert_eq!(speed(given).to_string(), told);
+        }
     }
 }

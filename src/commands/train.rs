@@ -2,7 +2,7 @@
 
 use super::judge::{Extent, Findings, Judge};
 use super::log::{Log, STOP, bits_per_byte, evaluation_fields, findings_fields, number};
-use super::progress::Progress;
+use super::progress::{Progress, speed};
 use super::write::Writer;
 use super::{DeviceArgument, adapters, device_name, mistakes, open_device, pictures, print, with_commas};
 use crate::config::{self, Architecture, Config, DataKind, LoadedData, PRESETS, Text, Trial};
@@ -354,7 +354,7 @@ fn finish(
     evaluation_fields(&mut last, &evaluation, log.bytes_per_token);
     findings_fields(&mut last, &findings);
     last["eval_rows"] = json!(evaluation.rows);
-    last["samples_per_s"] = json!(log.speed.round());
+    last["samples_per_s"] = json!(speed(log.speed));
     log.metrics.write(&last)?;
 
     let model = config.model.architecture.model().describe();
