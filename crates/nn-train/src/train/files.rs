@@ -2,11 +2,11 @@
 
 use crate::Error;
 use nn_core::Tensor;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes `f32` tensors by name, with one entry of metadata. The file is written beside its place and renamed, so
@@ -15,11 +15,11 @@ use std::path::Path;
 /// # Errors
 /// If a tensor is not `f32`, or the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> Result<(), Error> {
+    let unfit = |error| Error::file(path, format!("the tensors cannot be put into a safetensors file: {error}"));
     let mut bytes = Vec::with_capacity(tensors.len());
     for (_, tensor) in tensors {
-        bytes.push(tensor.as_f32()?.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        bytes.push(little_endian(tensor.as_f32()?));
     }
-    let unfit = |error| Error::file(path, format!("the tensors cannot be put into a safetensors file: {error}"));
     let mut views = Vec::with_capacity(tensors.len());
     for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).map_err(unfit)?;
@@ -27,10 +27,27 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str,
     }
     // One entry only: the order of several would change from run to run.
     let metadata = HashMap::from([(metadata.0.to_string(), metadata.1.to_string())]);
-    let content = safetensors::serialize(views, Some(metadata)).map_err(unfit)?;
-    write_whole(path, &content).map_err(|error| {
+    // Straight from where they lie: the states of a large model are gigabytes.
+    let write = |place: &Path| {
+        // It comes from a temporary file that nobody else may read; whom the folder's files are for stays as it is.
+        let permissions = File::create(place)?.metadata()?.permissions();
+        safetensors::serialize_to_file(views, Some(metadata), place).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error,
+            other => std::io::Error::other(format!("the tensors cannot be put into a safetensors file: {other}")),
+        })?;
+        std::fs::set_permissions(place, permissions)
+    };
+    place_whole(path, write).map_err(|error| {
         Error::file(path, format!("the file cannot be written: {error}; check the folder and its space"))
     })
+}
+
+/// The bytes of numbers as a safetensors file has them.
+fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => Cow::Borrowed(bytemuck::cast_slice(values)),
+        false => Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    }
 }
 
 /// Writes a file beside its place and renames it.
@@ -38,12 +55,16 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str,
 /// # Errors
 /// The system's.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    place_whole(path, |place| std::fs::write(place, content))
+}
+
+/// Has a file written beside its place and renames it.
+fn place_whole(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let name = path.file_name().ok_or_else(|| std::io::Error::other("the path names no file"))?;
     let temporary = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
+    let written = write(&temporary).and_then(|()| {
         // The name must not appear before the content is on the disk.
-        file.sync_all()?;
+        File::options().write(true).open(&temporary)?.sync_all()?;
         std::fs::rename(&temporary, path)
     });
     if written.is_err() {
