@@ -157,16 +157,22 @@ impl Tile {
     }
 
     /// Makes scores of a row's products and gives those that the row sees, with −∞ after them up to a whole number of
-    /// lanes, so that loops over them need not end element by element. Elsewhere 0 is left.
+    /// lanes, so that loops over them need not end element by element, and how many it sees: whoever makes weights of them
+    /// leaves 0 beyond, as is elsewhere, since NaN makes NaN of −∞, too.
     #[inline(always)]
-    fn scores<'v, T: Real>(&self, attention: &Attention<'_, T>, row: usize, values: &'v mut [T]) -> &'v mut [T] {
+    fn scores<'v, T: Real>(
+        &self,
+        attention: &Attention<'_, T>,
+        row: usize,
+        values: &'v mut [T],
+    ) -> (&'v mut [T], usize) {
         let seen = self.seen(attention, row);
         let end = (seen.start + seen.len().next_multiple_of(LANES)).min(values.len());
         values[..seen.start].fill(T::ZERO);
         values[end..].fill(T::ZERO);
         values[seen.end..end].fill(T::NEG_INFINITY);
         self.score(attention, row, &seen, &mut values[seen.clone()]);
-        &mut values[seen.start..end]
+        (&mut values[seen.start..end], seen.len())
     }
 
     /// Makes scores of a row's products: scaled, with mask and slopes.
@@ -240,11 +246,12 @@ impl<T: Real, F: Fn(usize) -> T> WithSimd for Weigh<'_, '_, T, F> {
     fn with_simd<S: Simd>(self, _simd: S) {
         let Weigh { tile, attention, weights, logarithms } = self;
         for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
-            let values = tile.scores(attention, row, values);
+            let (values, seen) = tile.scores(attention, row, values);
             let logarithm = logarithms(row);
-            for value in values {
+            for value in &mut *values {
                 *value = (*value - logarithm).exp();
             }
+            values[seen..].fill(T::ZERO);
         }
     }
 }
@@ -295,7 +302,7 @@ impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
     fn with_simd<S: Simd>(self, _simd: S) {
         let Soften { attention, tile, weights, running, mut rescale } = self;
         for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
-            let values = tile.scores(attention, row, values);
+            let (values, seen) = tile.scores(attention, row, values);
             let before = running.largest[row];
             let largest = before.maximum(maximum(values));
             if largest == T::NEG_INFINITY {
@@ -303,6 +310,7 @@ impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
                 continue;
             }
             let sum = exponentials(values, largest);
+            values[seen..].fill(T::ZERO);
             if largest != before {
                 if running.sums[row] != T::ZERO {
                     let factor = (before - largest).exp();
