@@ -2,11 +2,12 @@
 
 use crate::Error;
 use nn_core::Tensor;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Writes `f32` tensors by name, with one entry of metadata. The file is written beside its place and renamed, so
@@ -15,29 +16,28 @@ use std::path::Path;
 /// # Errors
 /// If a tensor is not `f32`, or the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> Result<(), Error> {
-    let unfit = |error| Error::file(path, format!("the tensors cannot be put into a safetensors file: {error}"));
-    let mut bytes = Vec::with_capacity(tensors.len());
-    for (_, tensor) in tensors {
-        bytes.push(little_endian(tensor.as_f32()?));
+    let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut bytes = Vec::with_capacity(sorted.len());
+    let mut entries = Vec::with_capacity(sorted.len());
+    let mut offset = 0;
+    for (name, tensor) in sorted {
+        let values = little_endian(tensor.as_f32()?);
+        let data_offsets = (offset, offset + values.len());
+        offset = data_offsets.1;
+        entries.push((name.clone(), TensorInfo { dtype: Dtype::F32, shape: tensor.shape().to_vec(), data_offsets }));
+        bytes.push(values);
     }
-    let mut views = Vec::with_capacity(tensors.len());
-    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).map_err(unfit)?;
-        views.push((name.as_str(), view));
-    }
+    let unfit = |what: String| Error::file(path, format!("the tensors cannot be put into a safetensors file: {what}"));
     // One entry only: the order of several would change from run to run.
     let metadata = HashMap::from([(metadata.0.to_string(), metadata.1.to_string())]);
-    // Straight from where they lie: the states of a large model are gigabytes.
-    let write = |place: &Path| {
-        // It comes from a temporary file that nobody else may read; whom the folder's files are for stays as it is.
-        let permissions = File::create(place)?.metadata()?.permissions();
-        safetensors::serialize_to_file(views, Some(metadata), place).map_err(|error| match error {
-            SafeTensorError::IoError(error) => error,
-            other => std::io::Error::other(format!("the tensors cannot be put into a safetensors file: {other}")),
-        })?;
-        std::fs::set_permissions(place, permissions)
-    };
-    place_whole(path, write).map_err(|error| {
+    let header = Metadata::new(Some(metadata), entries).map_err(|error| unfit(error.to_string()))?;
+    let mut header = serde_json::to_vec(&header).map_err(|error| unfit(error.to_string()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    // Straight from where the tensors lie: the states of a large model are gigabytes.
+    let length = (header.len() as u64).to_le_bytes();
+    let parts = [&length[..], &header].into_iter().chain(bytes.iter().map(AsRef::as_ref));
+    write_whole(path, parts).map_err(|error| {
         Error::file(path, format!("the file cannot be written: {error}; check the folder and its space"))
     })
 }
@@ -50,21 +50,18 @@ fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Writes a file beside its place and renames it.
+/// Writes a file of these parts beside its place and renames it.
 ///
 /// # Errors
 /// The system's.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    place_whole(path, |place| std::fs::write(place, content))
-}
-
-/// Has a file written beside its place and renames it.
-fn place_whole(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn write_whole<'a>(path: &Path, parts: impl IntoIterator<Item = &'a [u8]>) -> std::io::Result<()> {
     let name = path.file_name().ok_or_else(|| std::io::Error::other("the path names no file"))?;
     let temporary = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    let written = write(&temporary).and_then(|()| {
+    let written = File::create(&temporary).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        parts.into_iter().try_for_each(|part| file.write_all(part))?;
         // The name must not appear before the content is on the disk.
-        File::options().write(true).open(&temporary)?.sync_all()?;
+        file.into_inner()?.sync_all()?;
         std::fs::rename(&temporary, path)
     });
     if written.is_err() {
@@ -193,6 +190,23 @@ fn f16_to_f32(bits: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_those_of_the_safetensors_crate() {
+        let tensor = |shape: &[usize], values: &[f32]| Tensor::from_f32(shape, values).unwrap();
+        // Not in order, and with a header of no whole number of words.
+        let tensors = [("b.weight".into(), tensor(&[2, 1], &[1.0, -0.5])), ("a".into(), tensor(&[], &[f32::MAX]))];
+        let path = std::env::temp_dir().join(format!("wgrad-files-{}.safetensors", std::process::id()));
+        write_tensors(&path, &tensors, ("format", "pt")).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let bytes: Vec<_> = tensors.iter().map(|(_, tensor)| little_endian(tensor.as_f32().unwrap())).collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+            (name, TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).unwrap())
+        });
+        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+        assert_eq!(written, safetensors::serialize(views, Some(metadata)).unwrap());
+    }
 
     #[test]
     fn half_precision_is_converted_exactly() {

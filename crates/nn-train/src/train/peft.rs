@@ -196,7 +196,7 @@ pub(super) fn write_adapter(
         "use_rslora": lora.rslora,
     });
     let path = folder.join(CONFIG);
-    write_whole(&path, format!("{config:#}\n").as_bytes()).map_err(|error| {
+    write_whole(&path, [format!("{config:#}\n").as_bytes()]).map_err(|error| {
         Error::file(&path, format!("the file cannot be written: {error}; check the folder and its space"))
     })
 }
