@@ -320,6 +320,19 @@ fn training_adds_the_marks_of_whole_texts() {
 }
 
 #[test]
+fn a_word_that_begins_a_text_is_the_same_token_as_elsewhere() {
+    let marked = train_byte_bpe(["film", "good film", "film good"], 300, &["[CLS]", "[SEP]"]).unwrap();
+    let [film, good] = ["film", "good"].map(|word| marked.encode(word).unwrap());
+    assert_eq!((film.len(), good.len()), (1, 1));
+    assert_eq!(marked.encode("film good").unwrap(), [film.clone(), good].concat());
+    assert_eq!(marked.encode(" film").unwrap(), film);
+    assert_eq!(marked.encode_with_offsets("film good").unwrap().spans[1].as_ref().unwrap().bytes, 5..9);
+    // What goes on from another text has no space put before it.
+    let plain = train_byte_bpe(["film", "good film", "film good"], 300, &[]).unwrap();
+    assert_eq!(plain.decode(&plain.encode("film").unwrap(), true), "film");
+}
+
+#[test]
 fn training_refuses_what_it_cannot_do() {
     let told =
         |texts: &[&str], size: usize, special: &[&str]| train_byte_bpe(texts, size, special).unwrap_err().to_string();

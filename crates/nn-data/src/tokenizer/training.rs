@@ -24,10 +24,14 @@ type Pair = (u32, u32);
 /// texts, always.
 ///
 /// Ids are the `special` tokens in their order, then the 256 bytes, then the merged tokens, the most frequent first,
-/// until there are `vocabulary_size` tokens or no pair occurs twice. Texts are split into words by GPT-2's rules. With
-/// `[CLS]` and `[SEP]` among the special tokens, [`Tokenizer::encode_whole`] and [`Tokenizer::encode_pair`] add them as
-/// BERT's tokenizer does. [Saved](Tokenizer::save), it is a `tokenizer.json` for Python's `tokenizers` and
-/// `transformers`. Equals `BpeTrainer(min_frequency=2, initial_alphabet=ByteLevel.alphabet())` there.
+/// until there are `vocabulary_size` tokens or no pair occurs twice. Texts are split into words by GPT-2's rules.
+///
+/// With `[CLS]` and `[SEP]` among the special tokens it is one for encoders: [`Tokenizer::encode_whole`] and
+/// [`Tokenizer::encode_pair`] add them as BERT's tokenizer does, and a space is put before each text that begins with
+/// none, so that its first word is the same token as elsewhere (`add_prefix_space`).
+///
+/// [Saved](Tokenizer::save), it is a `tokenizer.json` for Python's `tokenizers` and `transformers`. Equals
+/// `BpeTrainer(min_frequency=2, initial_alphabet=ByteLevel.alphabet())` there.
 ///
 /// # Errors
 /// [`DataError::Argument`] if `vocabulary_size` has no room for the bytes and special tokens, for a special token that has
@@ -43,7 +47,9 @@ pub fn train_byte_bpe<T: AsRef<str>>(
     let mut tokens: Vec<String> = special.iter().map(|&token| token.to_owned()).collect();
     tokens.extend(alphabet.iter().map(char::to_string));
 
-    let counts = count_words(texts)?;
+    let marks = ["[CLS]", "[SEP]"].map(|name| special.iter().position(|token| *token == name));
+    let marks = if let [Some(first), Some(last)] = marks { Some([first, last]) } else { None };
+    let counts = count_words(texts, marks.is_some())?;
     if counts.is_empty() {
         return Err(DataError::argument("there is no text to train a tokenizer on", "give some text"));
     }
@@ -68,7 +74,7 @@ pub fn train_byte_bpe<T: AsRef<str>>(
         });
         merger.merge(pair, token);
     }
-    let file = file(&tokens, merges, special);
+    let file = file(&tokens, merges, special, marks);
     HuggingFace::from_json(file.to_string().as_bytes(), Path::new("the trained tokenizer"))
         .map(Tokenizer::of_hugging_face)
 }
@@ -93,12 +99,15 @@ fn check(vocabulary_size: usize, special: &[&str]) -> Result<(), DataError> {
     Ok(())
 }
 
-/// How often each word occurs, spelled in GPT-2's letters for bytes.
-fn count_words<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<BTreeMap<String, u64>, DataError> {
-    let splitter = ByteLevel::new(false, true, true);
+/// How often each word occurs, spelled in GPT-2's letters for bytes; with `prefix` as if each text began with a space.
+fn count_words<T: AsRef<str>>(
+    texts: impl IntoIterator<Item = T>,
+    prefix: bool,
+) -> Result<BTreeMap<String, u64>, DataError> {
     let mut counts = BTreeMap::new();
     for text in texts {
-        for piece in pieces(text.as_ref(), PIECE) {
+        for (number, piece) in pieces(text.as_ref(), PIECE).enumerate() {
+            let splitter = ByteLevel::new(prefix && number == 0, true, true);
             let mut words = PreTokenizedString::from(piece);
             splitter.pre_tokenize(&mut words).map_err(|error| {
                 DataError::argument(format!("internal: cannot split a text into words: {error}"), "report this")
@@ -214,8 +223,13 @@ fn replace(tokens: &[u32], pair: Pair, token: u32) -> Vec<u32> {
     merged
 }
 
-/// The tokenizer as Hugging Face's file.
-fn file(tokens: &[String], merges: Vec<serde_json::Value>, special: &[&str]) -> serde_json::Value {
+/// The tokenizer as Hugging Face's file; `marks` are the ids of what begins and ends whole texts.
+fn file(
+    tokens: &[String],
+    merges: Vec<serde_json::Value>,
+    special: &[&str],
+    marks: Option<[usize; 2]>,
+) -> serde_json::Value {
     let vocabulary: serde_json::Map<_, _> = tokens.iter().cloned().zip((0..tokens.len()).map(|id| json!(id))).collect();
     let added = special.iter().enumerate().map(|(id, token)| {
         json!({
@@ -224,10 +238,11 @@ fn file(tokens: &[String], merges: Vec<serde_json::Value>, special: &[&str]) -> 
         })
     });
     // Spans of words leave the space before them out.
-    let trim = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let places = ["[CLS]", "[SEP]"].map(|name| special.iter().position(|token| *token == name));
-    let processor = match places {
-        [Some(cls), Some(sep)] => {
+    let words = json!({
+        "type": "ByteLevel", "add_prefix_space": marks.is_some(), "trim_offsets": true, "use_regex": true
+    });
+    let processor = match marks {
+        Some([cls, sep]) => {
             let added = |name: &str, segment: u32| json!({"SpecialToken": {"id": name, "type_id": segment}});
             let text = |name: &str, segment: u32| json!({"Sequence": {"id": name, "type_id": segment}});
             let first = vec![added("[CLS]", 0), text("A", 0), added("[SEP]", 0)];
@@ -237,15 +252,15 @@ fn file(tokens: &[String], merges: Vec<serde_json::Value>, special: &[&str]) -> 
                 "type": "TemplateProcessing", "single": first, "pair": pair,
                 "special_tokens": {"[CLS]": token("[CLS]", cls), "[SEP]": token("[SEP]", sep)}
             });
-            json!({"type": "Sequence", "processors": [trim, template]})
+            json!({"type": "Sequence", "processors": [words, template]})
         }
-        _ => trim,
+        None => words.clone(),
     };
     json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added.collect::<Vec<_>>(),
         "normalizer": null,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "pre_tokenizer": words,
         "post_processor": processor,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         "model": {
