@@ -3,6 +3,7 @@
 mod accuracy;
 mod along;
 mod attention;
+mod beside;
 mod convolution;
 mod cross_entropy;
 mod cumulative_sum;
@@ -34,6 +35,7 @@ mod sort;
 mod support;
 
 pub use attention::Attention;
+pub use beside::{concat_op, zeros_around_op};
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropyOptions;
 pub use cumulative_sum::CumulativeSum;
@@ -44,12 +46,13 @@ pub use operands::IntoValue;
 pub use pool::PoolOptions;
 pub use resample::{Extent, Resample};
 pub use rotary::RotaryPairing;
-pub use shape::{broadcast_op, concat_op, zeros_around_op};
+pub use shape::broadcast_op;
 
 /// The names of all operators, as the graph prints them: what the tests must cover.
 pub fn names() -> Vec<&'static str> {
     let families: &[&[&str]] = &[
         shape::NAMES,
+        beside::NAMES,
         reduce::NAMES,
         matmul::NAMES,
         softmax::NAMES,

@@ -3,7 +3,7 @@
 //! `tests/every_op.rs` and the doctor walk this list. A family adds its samples in its own file.
 
 use super::{
-    along, attention, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul,
+    along, attention, beside, convolution, cross_entropy, cumulative_sum, detach, elementwise_samples, matmul,
     normalise_samples, pool, reduce, resample, rotary, row_norm, rows, shape, softmax, sort,
 };
 use crate::graph::Value;
@@ -93,6 +93,7 @@ pub fn samples() -> Vec<Sample> {
     let mut samples = Samples { random: Philox::new(2026, 1), list: Vec::new() };
     elementwise_samples::add(&mut samples);
     shape::add_samples(&mut samples);
+    beside::add_samples(&mut samples);
     reduce::add_samples(&mut samples);
     matmul::add_samples(&mut samples);
     softmax::add_samples(&mut samples);
