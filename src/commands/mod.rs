@@ -17,6 +17,7 @@ mod model;
 mod origin;
 mod pictures;
 mod predict;
+mod profile;
 mod progress;
 mod tokenizer;
 mod tour;
@@ -58,6 +59,9 @@ enum Command {
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
+    /// Show where the time of a training step goes, launch by launch
+    #[command(after_long_help = profile::KEYS)]
+    Profile(profile::Arguments),
     /// Compare what a device computes, operator by operator, with the CPU in double precision
     Doctor(doctor::Arguments),
     /// Name the operator that first made NaN or infinity in a run that such a loss ended
@@ -88,6 +92,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
+        Some(Command::Profile(arguments)) => profile::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),
     }

@@ -158,7 +158,7 @@ fn configuration(arguments: &Arguments) -> Result<(Config, String), Error> {
 /// # Errors
 /// If there is neither, or the file is wrong.
 pub(super) fn named(target: &str) -> Result<(Config, String), Error> {
-    if let Some(config) = config::preset(target) {
+    if let Some(config) = config::preset(target).or_else(|| config::workload(target)) {
         return Ok((config, format!("preset {target}")));
     }
     let path = Path::new(target);

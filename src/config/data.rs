@@ -3,7 +3,7 @@
 use super::language::{self, Text};
 use super::pictures::{self, Parts};
 use super::{Config, Data, DataKind};
-use super::{parallel, questions, texts};
+use super::{parallel, questions, random, texts};
 use crate::error::Error;
 use nn_data::arrays::{read_arrays, read_token_arrays};
 use nn_data::csv_table::read_csv;
@@ -167,6 +167,7 @@ fn load(data: &mut Data, outputs: Option<usize>, model: &dyn Model) -> Result<Pa
         DataKind::LabelledText => return texts::labelled(data),
         DataKind::Pairs => return parallel::pairs(data, model),
         DataKind::Questions => return questions::questions(data, model),
+        DataKind::Random => return random::random(data, model),
         DataKind::Arrays if takes_tokens(model) => {
             let (inputs, targets) = (needed("inputs", &data.inputs)?, needed("targets", &data.targets)?);
             let set = read_token_arrays(&inputs, &targets, vocabulary)?;

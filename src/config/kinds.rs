@@ -60,6 +60,8 @@ kinds! {
     Pairs "pairs": &["path", "languages", "drawn", "samples", "tokenizer", "vocabulary", "long"], ROWS, SPLIT;
     /// Questions whose answers stand in a text.
     Questions "questions": &["path", "samples", "facts", "tokenizer", "vocabulary", "context", "long"], ROWS, SPLIT;
+    /// Numbers or tokens drawn at random, to measure how long a step takes.
+    Random "random": &["samples"], ROWS, SPLIT;
     /// Exclusive or.
     Xor "xor": ROWS;
     /// Word vectors of drawn topics.
@@ -90,6 +92,7 @@ impl DataKind {
             | DataKind::Mnist
             | DataKind::FashionMnist
             | DataKind::Cifar10
+            | DataKind::Random
             | DataKind::Xor => 0.0,
         }
     }

@@ -13,8 +13,10 @@ mod parse;
 mod pictures;
 mod presets;
 mod questions;
+mod random;
 mod settings;
 mod texts;
+mod workloads;
 
 pub(crate) use architecture::{Architecture, Mlp};
 pub(crate) use data::{LoadedData, load_alone, load_split};
@@ -28,6 +30,7 @@ pub(crate) use pictures::read_picture;
 pub(crate) use presets::{PRESETS, preset};
 pub(crate) use questions::Rows;
 pub(crate) use texts::{text_length, text_row};
+pub(crate) use workloads::{WORKLOADS, workload};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -92,7 +95,7 @@ pub(crate) struct Data {
     /// `questions`: what a drawn story tells of one kind, 1 to 4; with more than one it is hard to find out which is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) facts: Option<usize>,
-    /// `topics`: documents. `pairs`, `questions`: what is drawn to be trained on. `topics`, `text-table`: numbers a row.
+    /// `topics`: documents. `pairs`, `questions`, `random`: what is drawn to be trained on. `topics`, `text-table`: numbers a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) samples: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]

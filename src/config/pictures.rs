@@ -65,6 +65,7 @@ pub(super) fn load(data: &mut Data, model: &dyn Model) -> Result<Option<Parts>, 
         | DataKind::LabelledText
         | DataKind::Pairs
         | DataKind::Questions
+        | DataKind::Random
         | DataKind::Csv
         | DataKind::Xor
         | DataKind::Topics

@@ -25,6 +25,7 @@ pub mod pool;
 pub mod real;
 pub mod reduce;
 pub mod resample;
+pub mod roof;
 pub mod rotary;
 mod row;
 pub mod row_norm;

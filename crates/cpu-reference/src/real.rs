@@ -161,7 +161,7 @@ macro_rules! implement_real {
     };
 }
 
-implement_real!(f32, exponential::exp, exponential::tanh, libm::erff);
+implement_real!(f32, exponential::exp, exponential::tanh, exponential::erf);
 implement_real!(f64, f64::exp, f64::tanh, libm::erf);
 
 #[cfg(test)]

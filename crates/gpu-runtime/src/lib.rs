@@ -16,6 +16,7 @@ mod pipeline;
 mod plan;
 mod program;
 mod readback;
+pub mod roof;
 mod tamper;
 
 pub use buffer::Buffer;
@@ -24,6 +25,6 @@ pub use error::Error;
 pub use kernel::{Binding, BindingKind, Field, Kernel, STEP_WORDS, Words, shader, shaders};
 pub use limits::Limits;
 pub use memory::Memory;
-pub use plan::{Plan, RunResult};
+pub use plan::{Clock, Plan, RunResult};
 pub use program::{BufferId, BufferRole, BufferSpec, Launch, Output, Program, Window, fold_groups};
 pub use tamper::Tamper;

@@ -1,6 +1,9 @@
 //! A program made ready for a device: everything is created and validated once, then run any number of times.
 
 mod piecewise;
+mod timed;
+
+pub use timed::Clock;
 
 use crate::buffer::{Allocation, Buffer};
 use crate::device::Device;
@@ -52,6 +55,14 @@ struct Dispatch {
     pipeline: Option<wgpu::ComputePipeline>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
+}
+
+impl Dispatch {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 /// An output that comes back from every run.
@@ -254,6 +265,11 @@ impl Plan {
         0..self.dispatches.len()
     }
 
+    /// The pipeline that is set when a launch comes, which may rely on it.
+    fn pipeline_before(&self, launch: usize) -> Option<&wgpu::ComputePipeline> {
+        self.dispatches[..launch].iter().rev().find_map(|dispatch| dispatch.pipeline.as_ref())
+    }
+
     /// Records launches and, for the end of a run, the copies of the streamed outputs into a staging slot.
     fn record(&self, launches: Range<usize>, slot: Option<usize>) -> wgpu::CommandBuffer {
         let mut encoder =
@@ -262,18 +278,14 @@ impl Plan {
             let descriptor = wgpu::ComputePassDescriptor { label: Some("run"), timestamp_writes: None };
             // One pass: wgpu puts a barrier between launches that need one, and a pass costs microseconds.
             let mut pass = encoder.begin_compute_pass(&descriptor);
-            // The first launch may rely on the pipeline of one before it.
-            let before = self.dispatches[..launches.start].iter().rev().find_map(|dispatch| dispatch.pipeline.as_ref());
-            if let Some(pipeline) = before {
+            if let Some(pipeline) = self.pipeline_before(launches.start) {
                 pass.set_pipeline(pipeline);
             }
             for dispatch in &self.dispatches[launches] {
                 if let Some(pipeline) = &dispatch.pipeline {
                     pass.set_pipeline(pipeline);
                 }
-                pass.set_bind_group(0, &dispatch.bind_group, &[]);
-                let [x, y, z] = dispatch.groups;
-                pass.dispatch_workgroups(x, y, z);
+                dispatch.record(&mut pass);
             }
         }
         if let Some(staging) = slot.and_then(|slot| self.staging.get(slot)) {

@@ -72,13 +72,15 @@ pub(super) fn pow(on: Arithmetic, base: f64, exponent: f64) -> f64 {
 }
 
 /// The error function. On a GPU its series (rounding by rounding 3.6 units of the result), or beyond ½ Abramowitz and
-/// Stegun's 7.1.26 (1.3 units), whose division, polynomial and exponential add up to thirteen.
+/// Stegun's 7.1.26 (1.3 units), whose division, polynomial and exponential add up to thirteen. On the CPU a rational
+/// function, 3.55 units at most over all numbers.
 pub(super) fn erf(on: Arithmetic, x: f64) -> Accuracy {
     match on {
         // An argument that was rounded may lie on the other side of ½.
         Arithmetic::Gpu if x.abs() < 0.499 => Accuracy::relative(4.0),
         Arithmetic::Gpu => Accuracy::absolute(15.0),
-        _ => Accuracy::relative(1.0),
+        Arithmetic::Cpu => Accuracy::relative(4.0),
+        Arithmetic::Oracle => Accuracy::relative(1.0),
     }
 }
 

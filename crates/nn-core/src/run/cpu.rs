@@ -8,6 +8,7 @@ use cpu_reference::elementwise::{self, BlockInput, BlockProgram, Destination, In
 use gpu_runtime::Memory;
 use std::mem::take;
 use std::ops::Range;
+use std::time::Instant;
 
 /// Programs whose values all have fewer bytes than this gain nothing from threads.
 const SMALL: usize = 1 << 16;
@@ -70,18 +71,19 @@ impl CpuExecutable {
         })
     }
 
-    /// Runs some of the launches, in order.
+    /// Runs some of the launches, in order; if `times` are wanted, with the begin and end of each in seconds.
     pub(super) fn run(
         &mut self,
         schedule: &Schedule,
         launches: Range<usize>,
         around: &mut Surroundings<'_>,
+        times: Option<&mut Vec<Range<f64>>>,
     ) -> Result<(), Error> {
         // Small programs stay on their thread: their kernels don't split their work.
         if schedule.slots.iter().all(|slot| slot.bytes(Precision::F32) < SMALL) {
-            return self.run_launches(schedule, launches, around);
+            return self.run_launches(schedule, launches, around, times);
         }
-        cpu_reference::on_pool(|| self.run_launches(schedule, launches, around))
+        cpu_reference::on_pool(|| self.run_launches(schedule, launches, around, times))
     }
 
     fn run_launches(
@@ -89,8 +91,11 @@ impl CpuExecutable {
         schedule: &Schedule,
         launches: Range<usize>,
         around: &mut Surroundings<'_>,
+        mut times: Option<&mut Vec<Range<f64>>>,
     ) -> Result<(), Error> {
+        let zero = Instant::now();
         for number in launches {
+            let begin = times.is_some().then(|| zero.elapsed());
             let launch = &schedule.launches[number];
             // The outputs' buffers are taken out, so that inputs can be read beside them.
             let mut outputs: Vec<Bytes> = Vec::with_capacity(launch.outputs.len());
@@ -102,6 +107,9 @@ impl CpuExecutable {
                 *self.buffer_mut(output.place, around)? = bytes;
             }
             result?;
+            if let (Some(times), Some(begin)) = (&mut times, begin) {
+                times.push(begin.as_secs_f64()..zero.elapsed().as_secs_f64());
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use super::cpu::{CpuExecutable, Surroundings, widen};
 use super::device::{Device, Kind};
 use super::explain::Explanation;
 use super::input::Input;
+use super::profile::{Profile, record};
 use super::stepwise::{CpuCuts, CpuSteps, GpuCuts, GpuSteps};
 use crate::Error;
 use crate::graph::{Graph, Precision};
@@ -123,6 +124,7 @@ pub struct Session {
     states: States,
     check: Option<Check>,
     report: CheckReport,
+    profile: Option<Vec<Profile>>,
 }
 
 enum States {
@@ -144,7 +146,7 @@ impl Session {
             Kind::Gpu(_) => States::Gpu(HashMap::new()),
         };
         let (check, report) = (None, CheckReport::default());
-        Session { device: device.clone(), options, names: Vec::new(), states, check, report }
+        Session { device: device.clone(), options, names: Vec::new(), states, check, report, profile: None }
     }
 
     /// Where programs run.
@@ -180,6 +182,17 @@ impl Session {
     /// Takes the report away; the next one begins empty.
     pub fn take_check_report(&mut self) -> CheckReport {
         take(&mut self.report)
+    }
+
+    /// Takes the time of each launch in the runs that follow, or no longer does. On a GPU each run is waited for. What
+    /// was measured before is dropped. Runs that are looked at by a check are not timed.
+    pub fn set_profile(&mut self, on: bool) {
+        self.profile = on.then(Vec::new);
+    }
+
+    /// What was measured since [`Session::set_profile`], a part for each program that ran; measuring goes on.
+    pub fn take_profile(&mut self) -> Vec<Profile> {
+        self.profile.as_mut().map(take).unwrap_or_default()
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -337,7 +350,14 @@ impl Session {
                     .collect();
                 let mut around = Surroundings { states, state_places, inputs: &borrowed, step: &step };
                 match &self.check {
-                    None => executable.run(&schedule, 0..schedule.launches.len(), &mut around)?,
+                    None => {
+                        let all = 0..schedule.launches.len();
+                        let mut times = self.profile.is_some().then(|| Vec::with_capacity(all.len()));
+                        executable.run(&schedule, all, &mut around, times.as_mut())?;
+                        if let (Some(profile), Some(times)) = (&mut self.profile, times) {
+                            record(profile, &schedule, times);
+                        }
+                    }
                     Some(check) => {
                         let (schedule, precision) = (&*schedule, *precision);
                         let mut steps = CpuSteps { executable, cuts, schedule, precision, around };
@@ -370,7 +390,16 @@ impl Session {
                     check::run(check, schedule, &mut steps, step, &self.device.name(), &mut self.report)?;
                     return Ok(plan.end_run(step)?);
                 }
-                Ok(plan.run(&step)?)
+                let Some(profile) = &mut self.profile else { return Ok(plan.run(&step)?) };
+                let (run, times) = plan.run_timed(&step)?;
+                // A launch of the schedule may be several of the plan.
+                let whole = |part: &Range<usize>| match &times[part.clone()] {
+                    [first, .., last] => first.start..last.end,
+                    [one] => one.clone(),
+                    [] => 0.0..0.0,
+                };
+                record(profile, &schedule, ranges.iter().map(whole).collect());
+                Ok(run)
             }
             _ => Err(Error::Usage("a program runs only in the session that compiled it".into())),
         }

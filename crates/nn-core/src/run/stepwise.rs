@@ -82,7 +82,7 @@ impl Stepwise for CpuSteps<'_> {
     }
 
     fn run(&mut self, launches: Range<usize>) -> Result<(), Error> {
-        self.executable.run(self.schedule, launches, &mut self.around)
+        self.executable.run(self.schedule, launches, &mut self.around, None)
     }
 
     fn read(&self, operand: &Operand) -> Result<Bytes, Error> {
