@@ -2,6 +2,7 @@
 
 mod adapters;
 mod answers;
+mod bench;
 mod chat;
 mod devices;
 mod doctor;
@@ -29,6 +30,7 @@ use crate::error::Error;
 use clap::{Args, Parser, Subcommand};
 use nn_core::Device;
 use std::io::Write;
+use std::time::Instant;
 
 /// Trains neural networks on any GPU that speaks Vulkan, Metal or DX12, and on the CPU where there is none.
 #[derive(Parser)]
@@ -36,6 +38,9 @@ use std::io::Write;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Threads of the CPU, at most 1,024; by default as many as it has cores. Also by the variable RAYON_NUM_THREADS
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 #[derive(Subcommand)]
@@ -59,6 +64,9 @@ enum Command {
     /// Show the program of a training step: launches, memory, operations; runs nothing and needs no GPU
     #[command(after_long_help = explain::KEYS)]
     Explain(explain::Arguments),
+    /// Measure how fast kernels and training steps are, and how far from what the device can do
+    #[command(after_long_help = bench::KEYS)]
+    Bench(bench::Arguments),
     /// Show where the time of a training step goes, launch by launch
     #[command(after_long_help = profile::KEYS)]
     Profile(profile::Arguments),
@@ -81,7 +89,12 @@ struct DeviceArgument {
 /// # Errors
 /// Those of the sub-command.
 pub(crate) fn run() -> Result<(), Error> {
-    match Arguments::parse().command {
+    let start = Instant::now();
+    let Arguments { command, threads } = Arguments::parse();
+    if let Some(threads) = threads {
+        nn_core::run::set_cpu_threads(threads.into()).map_err(|error| Error::run(error.to_string()))?;
+    }
+    match command {
         None => tour::run(),
         Some(Command::Devices(arguments)) => devices::run(&arguments),
         Some(Command::Train(arguments)) => train::run(&arguments),
@@ -92,6 +105,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments),
         Some(Command::Merge(arguments)) => merge::run(&arguments),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments, start),
         Some(Command::Profile(arguments)) => profile::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Where(arguments)) => origin::run(&arguments),

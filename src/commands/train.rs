@@ -384,6 +384,7 @@ fn finish(
         measures: std::mem::take(&mut log.measures),
         confusion: confusion(config, &evaluation).filter(|_| findings.measures.is_empty()),
         mistakes: mistakes.clone(),
+        roofline: None,
         sheets: pictures::sheets(config, data, trainer)?,
         summary,
     };

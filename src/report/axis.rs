@@ -79,6 +79,11 @@ impl Axis {
         self.logarithmic
     }
 
+    /// The least and the greatest value.
+    pub(super) fn range(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// Where `value` stands, from 0 (the low end) to 1 (the high end).
     pub(super) fn position(&self, value: f64) -> f64 {
         if self.logarithmic {

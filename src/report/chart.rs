@@ -3,18 +3,18 @@
 use super::axis::Axis;
 use super::canvas::{Canvas, Colour, FAINT_INK, Font, GRID, INK, WHITE};
 
-const WIDTH: i32 = 1000;
-const HEIGHT: i32 = 600;
+pub(super) const WIDTH: i32 = 1000;
+pub(super) const HEIGHT: i32 = 600;
 /// Around the whole picture.
-const MARGIN: i32 = 20;
-const GAP: i32 = 8;
+pub(super) const MARGIN: i32 = 20;
+pub(super) const GAP: i32 = 8;
 /// From the frame to the steps' labels: so far that the lowest label beside the frame ends above them.
-const BELOW_FRAME: i32 = 12;
+pub(super) const BELOW_FRAME: i32 = 12;
 
 const LIGHT_BLUE: Colour = [166, 199, 232];
-const BLUE: Colour = [24, 95, 165];
-const ORANGE: Colour = [208, 98, 20];
-const GREEN: Colour = [29, 128, 85];
+pub(super) const BLUE: Colour = [24, 95, 165];
+pub(super) const ORANGE: Colour = [208, 98, 20];
+pub(super) const GREEN: Colour = [29, 128, 85];
 
 /// Pixels across a line that is to be followed by eye.
 const THICK_LINE: f32 = 2.4;
@@ -146,15 +146,15 @@ fn gaps_note(name: &str, points: &[(f64, f64)]) -> Option<String> {
 }
 
 /// The chart's inner part, in pixels.
-struct Area {
-    left: i32,
-    top: i32,
-    right: i32,
-    bottom: i32,
+pub(super) struct Area {
+    pub(super) left: i32,
+    pub(super) top: i32,
+    pub(super) right: i32,
+    pub(super) bottom: i32,
 }
 
 impl Area {
-    fn point(&self, x: &Axis, y: &Axis, (step, value): (f64, f64)) -> [f32; 2] {
+    pub(super) fn point(&self, x: &Axis, y: &Axis, (step, value): (f64, f64)) -> [f32; 2] {
         [
             self.left as f32 + x.position(step) as f32 * (self.right - self.left) as f32,
             self.bottom as f32 - y.position(value) as f32 * (self.bottom - self.top) as f32,
@@ -187,7 +187,7 @@ fn draw(title: &str, y_title: &str, series: &[Series], notes: &[String]) -> Canv
     let ticks = ((area.right - area.left) / tick_width).clamp(1, 8) as usize;
     let x = Axis::steps(points().map(|&(step, _)| step), ticks);
     let y_title = if y.is_logarithmic() { format!("{y_title} (logarithmic)") } else { y_title.to_owned() };
-    draw_axes(&mut canvas, &area, &x, &y, &y_title);
+    draw_axes(&mut canvas, &area, &x, &y, ["step", &y_title]);
     for series in series {
         draw_series(&mut canvas, &area, &x, &y, series);
     }
@@ -225,7 +225,7 @@ fn draw_legend(canvas: &mut Canvas, top: i32, series: &[Series]) -> i32 {
     top + Font::Plain.height() + GAP
 }
 
-fn draw_axes(canvas: &mut Canvas, area: &Area, x: &Axis, y: &Axis, y_title: &str) {
+pub(super) fn draw_axes(canvas: &mut Canvas, area: &Area, x: &Axis, y: &Axis, [x_title, y_title]: [&str; 2]) {
     let line = Font::Plain.height();
     let (width, height) = (area.right - area.left, area.bottom - area.top);
     for (value, label) in &y.ticks {
@@ -245,9 +245,9 @@ fn draw_axes(canvas: &mut Canvas, area: &Area, x: &Axis, y: &Axis, y_title: &str
     }
     canvas.rectangle(area.left, area.top, 1, height, FAINT_INK);
     canvas.rectangle(area.left, area.bottom, width, 1, FAINT_INK);
-    let centre = (area.left + area.right - Font::Plain.width("step")) / 2;
+    let centre = (area.left + area.right - Font::Plain.width(x_title)) / 2;
     let below = area.bottom + BELOW_FRAME + line + GAP;
-    canvas.text(centre, below, "step", Font::Plain, INK);
+    canvas.text(centre, below, x_title, Font::Plain, INK);
     let middle = (area.top + area.bottom + Font::Plain.width(y_title)) / 2;
     canvas.text_upwards(MARGIN - GAP, middle, y_title, Font::Plain, INK);
 }
@@ -259,7 +259,7 @@ fn thickness(mark: Mark) -> f32 {
     }
 }
 
-fn draw_dot(canvas: &mut Canvas, at: [f32; 2], colour: Colour) {
+pub(super) fn draw_dot(canvas: &mut Canvas, at: [f32; 2], colour: Colour) {
     canvas.dot(at, 5.5, WHITE);
     canvas.dot(at, 4.0, colour);
 }

@@ -6,6 +6,9 @@ mod chart;
 mod confusion;
 mod contact_sheet;
 mod html;
+mod roofline;
+
+pub(crate) use roofline::{Roofline, RooflinePoint};
 
 use std::fmt;
 use std::path::Path;
@@ -29,6 +32,8 @@ pub(crate) struct RunReport {
     pub(crate) confusion: Option<(Vec<String>, Vec<Vec<u32>>)>,
     /// The most confident mistakes: what was said, and of what text.
     pub(crate) mistakes: Vec<(String, String)>,
+    /// How fast kernels are, of a report on that.
+    pub(crate) roofline: Option<Roofline>,
     /// Sheets of pictures, in the order to be shown.
     pub(crate) sheets: Vec<Sheet>,
     /// (name, value) of what sums up the run, in the order to be shown.
@@ -96,7 +101,7 @@ struct Plot {
 
 /// Writes `report.html` and `plots/*.png` into `dir`, over those of an earlier report.
 ///
-/// The page embeds its pictures, so it can be sent on its own. Pictures: `loss` always, `accuracy` if an evaluation has
+/// The page embeds its pictures, so it can be sent on its own. Pictures: `roofline` alone if it is given, else `loss`, `accuracy` if an evaluation has
 /// one, `texts` if there are other measures, `confusion` and the sheets if they are given.
 ///
 /// # Errors
@@ -139,6 +144,11 @@ fn plots(report: &RunReport) -> Result<Vec<Plot>, ReportError> {
         plots.push(Plot { name, heading: heading.into(), description, note: note.into(), png });
         Ok(())
     };
+    if let Some(roofline) = &report.roofline {
+        let description = format!("{} kernels below what the device can do at best", roofline.points.len());
+        add("roofline", "Roofline", description, roofline::NOTE, roofline::draw(&report.title, roofline))?;
+        return Ok(plots);
+    }
     add(
         "loss",
         "Loss",

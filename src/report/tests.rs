@@ -182,6 +182,7 @@ fn whole_report() -> RunReport {
         measures: vec![("BLEU", vec![(10, 3.5), (20, 17.25)])],
         confusion: Some((named(10, |class| class.to_string()), counts(10, 30))),
         mistakes: Vec::new(),
+        roofline: None,
         sheets: vec![Sheet {
             name: "examples",
             heading: "Examples".into(),

@@ -17,6 +17,20 @@ const PATIENCE: usize = 64;
 /// Time without success after which a thread gives up: longer than most programs go without a kernel worth sharing.
 const LONGEST_SEARCH: Duration = Duration::from_millis(5);
 
+/// How many threads the pool has.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Sets how many threads the pool has; by default as many as the machine has cores, or as `RAYON_NUM_THREADS` says.
+///
+/// # Errors
+/// If kernels ran already, or the system gives no threads.
+pub fn set_threads(threads: usize) -> Result<(), String> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    built.map_err(|error| format!("the CPU's kernels cannot run on {threads} threads: {error}"))
+}
+
 /// Runs `work` on a thread of the pool that the kernels share, while its other threads look out for parts of it.
 ///
 /// A kernel that is called from any other thread has its work handed over and waited for, two changes of thread each;

@@ -37,7 +37,7 @@ pub mod strided;
 pub use along::{gather, permute_back, scatter_add};
 pub use arg_reduce::{Extreme, arg_reduce};
 pub use attention::{Attention, AttentionSizes, Bias, Heads, WeightDropout, attention, attention_gradient};
-pub use awake::on_pool;
+pub use awake::{on_pool, set_threads, threads};
 pub use convolution::{Convolution, convolution, convolution_input_gradient, convolution_weight_gradient};
 pub use copy::copy;
 pub use cross_entropy::{Counted, cross_entropy, cross_entropy_gradient};

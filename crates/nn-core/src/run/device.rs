@@ -14,6 +14,19 @@ pub(super) enum Kind {
     Gpu(gpu_runtime::Device),
 }
 
+/// How many threads the CPU's kernels run on.
+pub fn cpu_threads() -> usize {
+    cpu_reference::threads()
+}
+
+/// Sets how many threads the CPU's kernels run on; results are the same for any number.
+///
+/// # Errors
+/// If kernels ran already, or the system gives no threads.
+pub fn set_cpu_threads(threads: usize) -> Result<(), Error> {
+    cpu_reference::set_threads(threads).map_err(Error::Usage)
+}
+
 impl Device {
     /// The best hardware GPU if there is one that can be opened, else the CPU.
     pub fn auto() -> Device {

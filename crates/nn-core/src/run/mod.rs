@@ -12,7 +12,7 @@ mod session;
 mod stepwise;
 
 pub use check::{Check, CheckReport, OpReport};
-pub use device::Device;
+pub use device::{Device, cpu_threads, set_cpu_threads};
 pub use explain::{ExplainedLaunch, ExplainedOperand, ExplainedSlot, Explanation, amount};
 pub use input::Input;
 pub use profile::Profile;
