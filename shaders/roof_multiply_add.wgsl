@@ -9,7 +9,7 @@ struct Parameters {
     steps: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> output: array<f32>; // one number of each invocation
 @group(0) @binding(1) var<uniform> parameters: Parameters;
 
 @compute @workgroup_size(WIDTH)
@@ -33,5 +33,6 @@ fn roof_multiply_add(@builtin(global_invocation_id) id: vec3<u32>) {
         g = fma(g, factor, factor);
         h = fma(h, factor, factor);
     }
-    output[id.x] = (a + b) + (c + d) + ((e + f) + (g + h));
+    let sum = (a + b) + (c + d) + ((e + f) + (g + h));
+    output[id.x] = sum.x + sum.y + sum.z + sum.w;
 }

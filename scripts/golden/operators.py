@@ -142,6 +142,23 @@ def elementwise(family):
         family.add(op, f"{op} at round numbers", [corners], function)
         family.add(op, f"{op} of special values", [SPECIAL], function, special=True)
 
+    def weighted_sum(a, factor, b, weight):
+        return a * factor + b * weight
+
+    def adam_step(a, shrink, mean, rate, square, correction, eps):
+        return a * shrink - mean / (torch.sqrt(square) * correction + eps) * rate
+
+    family.add("weighted_sum", "weighted_sum [3, 5]", [family.normal(3, 5) for _ in range(4)], weighted_sum)
+    broadcast = [family.normal(4, 3), family.positive(), family.normal(4, 3), family.positive()]
+    family.add("weighted_sum", "weighted_sum by numbers", broadcast, weighted_sum, terms=[1, 1, 12, 1, 12])
+    numbers = [numpy.array(value, dtype=numpy.float32) for value in (0.99, 1e-3, 1.5, 1e-8)]
+    shrink, rate, correction, eps = numbers
+    operands = [family.normal(4, 3), shrink, family.normal(4, 3), rate, family.positive(4, 3), correction, eps]
+    family.add("adam_step", "adam_step [4, 3]", operands, adam_step, gradients=[])
+    small = [family.normal(5), shrink, family.normal(5) * numpy.float32(1e-6), rate,
+             numpy.array([0.0, 1e-12, 1e-16, 1e-20, 1e-30], dtype=numpy.float32), correction, eps]
+    family.add("adam_step", "adam_step of small squares", small, adam_step, gradients=[])
+
 
 def shape(family):
     for source, target in (((2, 6), (3, 4)), ((2, 3, 2), (12,)), ((6,), (1, 2, 1, 3)), ((1,), ())):

@@ -186,7 +186,7 @@ pub(crate) fn gradient(op: &str, arithmetic: Arithmetic, operands: &[f64]) -> Ac
         "average_pool" | "average_pool_gradient" => absolute(pick(0.5, 2.5)),
         // Two axes, a weight and a product each.
         "resample" => absolute(2.0 * pick(2.0, 3.5)),
-        "multiply" | "leaky_relu" | "sum_of_squares" => relative(rounding),
+        "multiply" | "leaky_relu" | "sum_of_squares" | "weighted_sum" => relative(rounding),
         // −dy · y / b: two divisions and a product.
         "divide" => relative(pick(1.5, 6.0)),
         "exp" => relative(exp + rounding),

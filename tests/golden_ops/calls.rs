@@ -215,6 +215,11 @@ fn call(case: &Case, trace: &Trace, inputs: &[Value]) -> Value {
         "gelu_slope" => x.gelu_slope(),
         "gelu_tanh_slope" => x.gelu_tanh_slope(),
         "silu_slope" => x.silu_slope(),
+        "weighted_sum" => x.weighted_sum(inputs[1], inputs[2], inputs[3]),
+        "adam_step" => {
+            let [shrink, mean, rate, square, correction, eps] = [1, 2, 3, 4, 5, 6].map(|place| inputs[place]);
+            x.adam_step(shrink, mean, rate, square, correction, eps)
+        }
         "softplus" => x.softplus(),
         "contiguous" => x.contiguous(),
         "less" => x.less(inputs[1]),

@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Operators that only the gradient of a gradient has, which no recipe takes.
 const SECOND_DERIVATIVES: [&str; 1] = ["max_pool_gather"];
 
-/// Operators whose shapes are drawn elsewhere: attention's four tensors are compared with plain operators in
-/// `crates/nn-train/tests/attention.rs`.
-const DRAWN_ELSEWHERE: [&str; 2] = ["attention", "attention_gradient"];
+/// Operators that are drawn elsewhere: attention's four tensors are compared with plain operators in
+/// `crates/nn-train/tests/attention.rs`, and what an optimiser does stands in no model; whole steps are compared with
+/// PyTorch's.
+const DRAWN_ELSEWHERE: [&str; 4] = ["attention", "attention_gradient", "weighted_sum", "adam_step"];
 
 #[test]
 fn recipes_use_every_operator() {

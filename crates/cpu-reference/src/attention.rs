@@ -10,7 +10,7 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
+use crate::memory::Scratch;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -165,20 +165,12 @@ impl<T: Real> Attention<'_, T> {
 }
 
 thread_local! {
-    /// Scratch that outlives a task.
-    static SCRATCH: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Scratch = const { Scratch::new() };
 }
 
 /// Lends a task so many elements of scratch, whose values are left over from before.
 fn with_scratch<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    let mut memory = SCRATCH.take();
-    let needed = (count * size_of::<T>()).div_ceil(size_of::<f64>());
-    if memory.len() < needed {
-        memory.resize(needed, 0.0);
-    }
-    let result = work(&mut bytemuck::cast_slice_mut(&mut memory)[..count]);
-    SCRATCH.set(memory);
-    result
+    SCRATCH.with(|scratch| scratch.lend(count, work))
 }
 
 /// `output (batch, queries, heads, size)` = softmax(scale · query · keyᵀ + …) · value, and the logarithm of each softmax's

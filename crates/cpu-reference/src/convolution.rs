@@ -8,12 +8,11 @@ mod direct;
 mod tests;
 mod vector;
 
-use std::cell::Cell;
-
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::matmul::multiply;
+use crate::memory::Scratch;
 use crate::real::Real;
 use columns::Block;
 
@@ -141,30 +140,18 @@ impl Share {
 }
 
 thread_local! {
-    /// Scratch that outlives a call: of tasks, and of calls for all their tasks.
-    static SCRATCH: [Cell<Vec<f64>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
+    /// Of tasks, and of calls for all their tasks.
+    static SCRATCH: [Scratch; 2] = const { [Scratch::new(), Scratch::new()] };
 }
 
 /// Lends a task so many elements of scratch, whose values are left over from before.
 fn with_scratch<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    lend(0, count, work)
+    SCRATCH.with(|scratch| scratch[0].lend(count, work))
 }
 
 /// Lends a call so many elements for what all its tasks read.
 fn with_panels<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    lend(1, count, work)
-}
-
-fn lend<T: Real, R>(which: usize, count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    let mut memory = SCRATCH.with(|scratch| scratch[which].take());
-    let needed = (count * size_of::<T>()).div_ceil(size_of::<f64>());
-    if memory.len() < needed {
-        memory.resize(needed, 0.0);
-    }
-    let result = work(&mut bytemuck::cast_slice_mut(&mut memory)[..count]);
-    // What a task on the same thread that this one waited for has left there is dropped.
-    SCRATCH.with(|scratch| scratch[which].set(memory));
-    result
+    SCRATCH.with(|scratch| scratch[1].lend(count, work))
 }
 
 /// Height and width of what the kernel moves over: the image with the zeros around it, as far as it gets.

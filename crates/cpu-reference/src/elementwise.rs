@@ -3,8 +3,7 @@
 //! It knows no op. A program is a list of instructions, each a function over one block of elements, so
 //! that intermediate values live in the cache and never reach memory.
 
-use std::cell::Cell;
-
+use crate::memory::Scratch;
 use crate::strided::Dimensions;
 
 #[cfg(test)]
@@ -12,6 +11,10 @@ mod tests;
 
 /// Elements in a block, except in the last one of a tensor. A power of two.
 pub const BLOCK: usize = 1024;
+
+/// Words from one region of scratch to the next: a few cache lines more than a block has, because what lies a multiple of
+/// 4 KiB apart competes for the same few places of the cache.
+const REGION: usize = BLOCK + 3 * 8;
 
 /// The most inputs of one instruction.
 pub const MAX_INPUTS: usize = 8;
@@ -108,8 +111,7 @@ enum Feed<'a> {
 }
 
 thread_local! {
-    /// Scratch that outlives a task, so that a block or a task costs no allocation of it.
-    static SCRATCH: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Scratch = const { Scratch::new() };
 }
 
 /// Runs `program` over the row-major iteration space `sizes`.
@@ -232,12 +234,17 @@ impl Job<'_> {
         let registers = self.program.registers.len();
         // The registers come first, then one region for each input (unused by those read in place).
         let regions = registers + self.feeds.len();
-        let mut scratch = SCRATCH.take();
-        if scratch.len() < regions * BLOCK {
-            scratch.resize(regions * BLOCK, 0);
-        }
-        let mut regions: Vec<&mut [u8]> =
-            scratch.chunks_exact_mut(BLOCK).take(regions).map(bytemuck::cast_slice_mut).collect();
+        SCRATCH.with(|scratch| {
+            scratch.lend(regions * REGION, |scratch: &mut [u64]| {
+                let regions = scratch.chunks_exact_mut(REGION).map(bytemuck::cast_slice_mut).collect();
+                self.run_blocks(first, count, regions, outputs);
+            });
+        });
+    }
+
+    /// Runs the blocks of one task with these regions of scratch.
+    fn run_blocks(&self, first: usize, count: usize, mut regions: Vec<&mut [u8]>, outputs: &mut [&mut [u8]]) {
+        let registers = self.program.registers.len();
         for (feed, region) in self.feeds.iter().zip(&mut regions[registers..]) {
             if let Feed::Repeated(element) = feed {
                 let block = &mut region[..BLOCK.min(count) * element.len()];
@@ -255,7 +262,6 @@ impl Job<'_> {
                 self.run_instruction(instruction, &block, &mut regions, outputs);
             }
         }
-        SCRATCH.set(scratch);
     }
 
     /// Fills the scratch of the inputs that are not read in place.

@@ -18,6 +18,7 @@ pub mod cumulative_sum;
 pub mod elementwise;
 pub mod exponential;
 pub mod matmul;
+mod memory;
 pub mod normalise;
 pub mod pad;
 pub mod philox;
@@ -43,6 +44,7 @@ pub use copy::copy;
 pub use cross_entropy::{Counted, cross_entropy, cross_entropy_gradient};
 pub use cumulative_sum::cumulative_sum;
 pub use matmul::{Matrix, matmul};
+pub use memory::Bytes;
 pub use normalise::{SumsInput, moments, normalised_sums};
 pub use pad::pad;
 pub use pool::{

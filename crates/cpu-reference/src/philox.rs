@@ -3,6 +3,8 @@
 //! J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 //! `shaders/shared/philox.wgsl` is the same function; a dropout mask has the same bits on both.
 
+use rayon::prelude::*;
+
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
@@ -62,6 +64,22 @@ pub fn unit_interval(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
+/// Fills `values` by `draw`, which takes one [`Philox::uniform_f64`] or one [`Philox::normal`] for each, in the order of
+/// one stream and on all threads.
+pub fn fill(seed: u64, stream: u32, values: &mut [f32], draw: impl Fn(&mut Philox) -> f32 + Sync) {
+    // Two values take a block of four words.
+    const PART: usize = 1 << 14;
+    let part = |(number, part): (usize, &mut [f32])| {
+        let mut random = Philox::from_block(seed, stream, (number * PART / 2) as u64);
+        part.iter_mut().for_each(|value| *value = draw(&mut random));
+    };
+    if values.len() <= PART {
+        values.chunks_mut(PART).enumerate().for_each(part);
+    } else {
+        values.par_chunks_mut(PART).enumerate().for_each(part);
+    }
+}
+
 /// A stream of random numbers for the host: weight initialisation, shuffling, sampling.
 #[derive(Clone, Debug)]
 pub struct Philox {
@@ -77,6 +95,11 @@ impl Philox {
     /// The stream number `stream` of `seed`; different streams of one seed are independent.
     pub fn new(seed: u64, stream: u32) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], stream, block: 0, words: [0; 4], used: 4, spare_normal: None }
+    }
+
+    /// The same stream from a later block of four words on.
+    fn from_block(seed: u64, stream: u32, block: u64) -> Self {
+        Self { block, ..Self::new(seed, stream) }
     }
 
     /// The next 32 random bits.
@@ -159,6 +182,17 @@ impl Philox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filling_in_parts_is_drawing_one_after_the_other() {
+        for draw in [|random: &mut Philox| random.normal() as f32, |random: &mut Philox| random.uniform_f64() as f32] {
+            let mut random = Philox::new(7, 3);
+            let expected: Vec<f32> = (0..40_001).map(|_| draw(&mut random)).collect();
+            let mut found = vec![0.0; expected.len()];
+            fill(7, 3, &mut found, draw);
+            assert_eq!(found, expected);
+        }
+    }
 
     #[test]
     fn philox_gives_the_known_answers_of_random123() {

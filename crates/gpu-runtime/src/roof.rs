@@ -62,7 +62,7 @@ pub fn multiply_add_rate(device: &Device) -> Result<f64, Error> {
         windows: vec![BufferId(0).into()],
         parameters: kernel.pack(&[("steps", STEPS.into())])?,
         groups: [GROUPS, 1, 1],
-        bytes: 16 * invocations,
+        bytes: 4 * invocations,
         flops: 2 * CHAINS * invocations * u64::from(STEPS),
         iterations: u64::from(STEPS),
     };

@@ -215,6 +215,18 @@ rows! {
         let sigmoid = if x < 0.0 { small } else { large };
         sigmoid + x * (small * large)
     } => |y, dy| [Some(dy * silu_curvature(a))] within |on| accuracy::silu_slope(on, a);
+    // What optimisers do to every parameter, one row each for the same reason.
+    /// self·factor + other·weight: a moving average where factor + weight = 1. `torch.lerp`.
+    Real WEIGHTED_SUM weighted_sum(a, factor, b, weight) 3 = "({a} * {factor} + {b} * {weight})" => a * factor + b * weight
+        => |y, dy| [Some(dy * factor), Some(dy * a), Some(dy * weight), Some(dy * b)]
+        within |on| accuracy::weighted_sum(on, a * factor, b * weight);
+    /// What Adam makes of a parameter: self·shrink − mean / (√square·correction + eps)·rate; no gradient.
+    /// `torch.optim.AdamW`, with rate lr / (1 − β₁ᵗ), correction 1 / √(1 − β₂ᵗ) and shrink 1 − lr·weight_decay.
+    Real ADAM_STEP adam_step(a, shrink, mean, rate, square, correction, eps) 7
+        = "({a} * {shrink} - {mean} / (sqrt({square}) * {correction} + {eps}) * {rate})"
+        => a * shrink - mean / (square.sqrt() * correction + eps) * rate
+        => |y, dy| [None, None, None, None, None, None, None]
+        within |on| accuracy::adam_step(on, a * shrink, mean * rate, square.sqrt() * correction, correction, eps);
     // A copy in row-major order; what the passes insert where a kernel cannot read a view.
     /// A copy in row-major order; the passes drop it where it changes nothing. `torch.Tensor.contiguous`.
     Number CONTIGUOUS contiguous(a) 0 = "{a}" => a => |y, dy| [Some(dy)] within |_on| Accuracy::EXACT;

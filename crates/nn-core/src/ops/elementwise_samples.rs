@@ -62,12 +62,30 @@ pub(super) fn add(samples: &mut Samples) {
         samples.forward(name, "odd size", vec![x], move |x| function(x[0]));
     }
     binary(samples);
+    of_optimisers(samples);
     whole_numbers(samples);
     random(samples);
     // More workgroups than one dimension of a grid holds; an element left out would be 0 and the smallest.
     let row = samples.uniform([257], 0.5, 1.0);
     samples
         .forward("add", "grid beyond 65,535 groups", vec![row], |x| (x[0].broadcast_to([65_537, 257]) + 1.0).min(&[1]));
+}
+
+fn of_optimisers(samples: &mut Samples) {
+    let inputs: Vec<Tensor> = (0..4).map(|_| samples.uniform([3, 85], -2.0, 2.0)).collect();
+    samples.smooth("weighted_sum", "odd size", inputs, |x| x[0].weighted_sum(x[1], x[2], x[3]));
+    let inputs: Vec<Tensor> = (0..2).map(|_| samples.uniform([5, 67], -2.0, 2.0)).collect();
+    samples.smooth("weighted_sum", "transposed", inputs, |x| x[0].transpose().weighted_sum(0.9, x[1].transpose(), 0.1));
+    let (value, mean, square) =
+        (samples.uniform([3, 85], -2.0, 2.0), samples.uniform([3, 85], -2.0, 2.0), samples.uniform([3, 85], 0.0, 2.0));
+    samples.forward("adam_step", "odd size", vec![value, mean, square], |x| {
+        x[0].adam_step(0.99, x[1], 1e-3, x[2], 1.5, 1e-8)
+    });
+    let square = tensor([5], &[0.0, 1e-12, 1e-20, 1e-30, 4.0]);
+    let (value, mean) = (samples.uniform([5], -2.0, 2.0), samples.uniform([5], -1e-6, 1e-6));
+    samples.forward("adam_step", "small squares", vec![value, mean, square], |x| {
+        x[0].adam_step(1.0, x[1], 1e-3, x[2], 30.0, 1e-8)
+    });
 }
 
 fn binary(samples: &mut Samples) {

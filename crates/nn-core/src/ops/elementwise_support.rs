@@ -11,6 +11,14 @@ macro_rules! loop_over {
     ($input:ty => $output:ty, ($a:ident, $b:ident, $c:ident), $rust:expr) => {
         loop_over!(@ $output, $rust, $a: $input = 0, $b: $input = 1, $c: $input = 2)
     };
+    ($input:ty => $output:ty, ($a:ident, $b:ident, $c:ident, $d:ident), $rust:expr) => {
+        loop_over!(@ $output, $rust, $a: $input = 0, $b: $input = 1, $c: $input = 2, $d: $input = 3)
+    };
+    ($input:ty => $output:ty,
+        ($a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident), $rust:expr) => {
+        loop_over!(@ $output, $rust, $a: $input = 0, $b: $input = 1, $c: $input = 2, $d: $input = 3, $e: $input = 4,
+            $f: $input = 5, $g: $input = 6)
+    };
     ($x:ty, $y:ty, $z:ty => $output:ty, ($a:ident, $b:ident, $c:ident), $rust:expr) => {
         loop_over!(@ $output, $rust, $a: $x = 0, $b: $y = 1, $c: $z = 2)
     };
@@ -19,11 +27,13 @@ macro_rules! loop_over {
         fn elements(inputs: &[&[u8]], output: &mut [u8]) {
             let output: &mut [$output] = bytemuck::cast_slice_mut(output);
             let count = output.len();
-            // Slices of one known length let the compiler drop bounds checks and vectorise.
+            // Slices of one known length let the compiler drop bounds checks. With one left, the loop could end anywhere,
+            // and up to a whole unrolled step of it would be done number by number.
+            let output = &mut output[..count];
             $(let $argument: &[$input] = &bytemuck::cast_slice(inputs[$place])[..count];)*
-            for (index, element) in output.iter_mut().enumerate() {
+            for index in 0..count {
                 $(let $argument = $argument[index];)*
-                *element = $rust;
+                output[index] = $rust;
             }
         }
         // The same operations on wider registers. Nothing is contracted into fused operations, so the bits are those

@@ -3,38 +3,7 @@
 use super::{DType, Shape, TensorType};
 use crate::Error;
 
-/// Bytes aligned for any element type up to eight bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    words: Vec<u64>,
-    length: usize,
-}
-
-impl Bytes {
-    /// `length` zero bytes.
-    pub fn zeroed(length: usize) -> Bytes {
-        Bytes { words: vec![0; length.div_ceil(8)], length }
-    }
-
-    /// A copy of the given bytes.
-    pub fn copy_of(source: &[u8]) -> Bytes {
-        let mut bytes = Bytes::zeroed(source.len());
-        bytes.as_mut().copy_from_slice(source);
-        bytes
-    }
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.length]
-    }
-}
-
-impl AsMut<[u8]> for Bytes {
-    fn as_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.length]
-    }
-}
+pub use cpu_reference::Bytes;
 
 /// A contiguous tensor in host memory: what goes into a session and comes out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -56,17 +56,17 @@ impl Update<'_> {
             Optimizer::RmsProp(rms) => self.rms_prop(rms, parameter, value, decayed(rms.weight_decay, rms.decay)),
             Optimizer::Adam(adam) => {
                 let moments = Moments { betas: adam.betas, eps: adam.eps };
-                value - self.adam(&moments, parameter, decayed(adam.weight_decay, adam.decay))
+                let decayed = decayed(adam.weight_decay, adam.decay);
+                self.adam(&moments, parameter, value, decayed, self.trace.scalar(1.0))
             }
             Optimizer::AdamW(adam) => {
                 let moments = Moments { betas: adam.betas, eps: adam.eps };
-                let step = self.adam(&moments, parameter, gradient);
-                let shrunk = if adam.weight_decay == 0.0 || !decays(adam.decay) {
-                    value
+                let shrink = if adam.weight_decay == 0.0 || !decays(adam.decay) {
+                    self.trace.scalar(1.0)
                 } else {
-                    value * (-(self.lr * adam.weight_decay as f32) + 1.0)
+                    -(self.lr * adam.weight_decay as f32) + 1.0
                 };
-                shrunk - step
+                self.adam(&moments, parameter, value, gradient, shrink)
             }
         };
         self.trace.update(parameter.name, next);
@@ -84,7 +84,7 @@ impl Update<'_> {
     /// 1 − β is taken in double precision: in single precision 1 − 0.999 would be off by 5e-5 of itself.
     fn average(&self, what: &str, parameter: &Parameter<'_>, kept: f64, new: Value) -> Value {
         let (name, old) = self.state(what, parameter);
-        let next = old * kept as f32 + new * (1.0 - kept) as f32;
+        let next = old.weighted_sum(kept as f32, new, (1.0 - kept) as f32);
         self.trace.update(&name, next);
         next
     }
@@ -113,13 +113,21 @@ impl Update<'_> {
         value - step * self.lr
     }
 
-    /// What Adam subtracts from the parameter.
-    fn adam(&self, moments: &Moments, parameter: &Parameter<'_>, gradient: Value) -> Value {
+    /// What Adam makes of the parameter, which is first multiplied by `shrink`.
+    fn adam(
+        &self,
+        moments: &Moments,
+        parameter: &Parameter<'_>,
+        value: Value,
+        gradient: Value,
+        shrink: Value,
+    ) -> Value {
         let [first, second] = moments.betas;
         let mean = self.average("m", parameter, first, gradient);
         let square = self.average("v", parameter, second, gradient * gradient);
-        let denominator = square.sqrt() / self.bias_correction(second).sqrt() + moments.eps as f32;
-        mean / denominator * (self.lr / self.bias_correction(first))
+        let rate = self.lr / self.bias_correction(first);
+        let correction = self.trace.scalar(1.0) / self.bias_correction(second).sqrt();
+        value.adam_step(shrink, mean, rate, square, correction, moments.eps as f32)
     }
 
     /// 1 − βᵗ for step t.

@@ -1,6 +1,6 @@
 //! How parameters begin: distributions as PyTorch's `torch.nn.init` defines them, drawn on the host.
 
-use cpu_reference::philox::Philox;
+use cpu_reference::philox::fill;
 use nn_core::Shape;
 
 /// How the values of a parameter are chosen at first.
@@ -81,13 +81,17 @@ impl Init {
             Init::KaimingNormalFanOut => normal((2.0 / fan_out).sqrt()),
             Init::LinearDefault => uniform(1.0 / fan_in.sqrt()),
         };
-        let mut random = Philox::new(seed, stream_of(name));
-        let draw = |_| match drawn {
-            Drawn::Constant(value) => value,
-            Drawn::Uniform { low, high } => (low + (high - low) * random.uniform_f64()) as f32,
-            Drawn::Normal { mean, std } => (mean + std * random.normal()) as f32,
-        };
-        let mut values: Vec<f32> = (0..shape.elements()).map(draw).collect();
+        let mut values = vec![0.0f32; shape.elements()];
+        let stream = stream_of(name);
+        match drawn {
+            Drawn::Constant(value) => values.fill(value),
+            Drawn::Uniform { low, high } => {
+                fill(seed, stream, &mut values, |random| (low + (high - low) * random.uniform_f64()) as f32);
+            }
+            Drawn::Normal { mean, std } => {
+                fill(seed, stream, &mut values, |random| (mean + std * random.normal()) as f32);
+            }
+        }
         if let Init::NormalButRow { row, .. } = *self {
             let width: usize = shape.iter().skip(1).product();
             values.iter_mut().skip(row * width).take(width).for_each(|value| *value = 0.0);

@@ -216,9 +216,13 @@ macro_rules! kernels {
                 launches(call, &sizes, Result3::$result)
             }
 
-            fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-                let terms = self.sizes(inputs).map_or(0, |sizes| Result3::$result.terms(&sizes));
-                2 * (outputs[0].shape.elements() * terms) as u64
+            // As many as forward has, whichever of the three: with a stride an element of the input meets fewer weights than
+            // there are.
+            fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+                self.sizes(inputs).map_or(0, |sizes| {
+                    let places = sizes.batch * sizes.groups * sizes.outputs * sizes.output[0] * sizes.output[1];
+                    2 * (places * sizes.inputs * sizes.kernel[0] * sizes.kernel[1]) as u64
+                })
             }
 
             fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
