@@ -123,10 +123,10 @@ fn tokens_and_settings_that_do_not_fit_are_named() {
 #[test]
 fn texts_are_sorted_and_mistakes_told() {
     let folder = Folder::new();
-    let line = |place: usize| match place % 3 {
-        0 => format!("the cat number {place} sleeps on the mat\tanimal\n"),
-        1 => format!("car {place} drives along the road\tmachine\n"),
-        _ => format!("seven plus {place} makes more than {place}\tsum\n"),
+    let line = |place: usize| match (place % 3, place / 3 % 10) {
+        (0, number) => format!("the cat number {number} sleeps on the mat\tanimal\n"),
+        (1, number) => format!("car {number} drives along the road\tmachine\n"),
+        (_, number) => format!("seven plus {number} makes more than {number}\tsum\n"),
     };
     let mut table: String = (0..120).map(line).collect();
     // One is labelled wrong, and one is too long.
@@ -139,10 +139,11 @@ fn texts_are_sorted_and_mistakes_told() {
     );
     folder.write(
         "run.toml",
-        "[model]\nkind = \"bert\"\n[model.config]\nvocab_size = 0\nhidden_size = 16\nnum_hidden_layers = 1\n\
-         num_attention_heads = 2\nintermediate_size = 32\nmax_position_embeddings = 32\ntype_vocab_size = 1\n\
+        "[model]\nkind = \"bert\"\n[model.config]\nvocab_size = 0\nhidden_size = 32\nnum_hidden_layers = 1\n\
+         num_attention_heads = 2\nintermediate_size = 64\nmax_position_embeddings = 32\ntype_vocab_size = 1\n\
          [data]\nkind = \"labelled-text\"\npath = \"data\"\nvocabulary = 400\ncontext = 32\nbatch_size = 16\n\
-         [optimizer]\nkind = \"adamw\"\nlr = 5e-3\n[train]\nepochs = 12\ndevice = \"cpu\"\n",
+         [optimizer]\nkind = \"adamw\"\nlr = 2e-3\n[train]\nepochs = 40\ndevice = \"cpu\"\n\
+         [schedule]\nkind = \"linear\"\nwarmup = 20\n",
     );
     let outcome = wgrad(&folder, &["train", "run.toml", "--out", "run"]);
     assert!(outcome.errors.contains("1 texts are longer than data.context = 32"), "{}", outcome.errors);
@@ -153,7 +154,7 @@ fn texts_are_sorted_and_mistakes_told() {
     assert!(folder.read("run/report.html").contains("Most confident mistakes"));
     let predicted = wgrad(
         &folder,
-        &["predict", "run", "the cat number 999 sleeps on the mat", "car 999 drives along the road", "--json"],
+        &["predict", "run", "the cat number 9 sleeps on the mat", "car 9 drives along the road", "--json"],
     )
     .succeeds();
     let predicted = document(&predicted);
