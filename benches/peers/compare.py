@@ -18,14 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-def peers():
-    """Commands that read names and print a line of JSON for each."""
-    commands = {"torch": [sys.executable, str(HERE / "torch_bench.py")]}
-    for name in ("burn", "candle", "meganeura"):
-        program = HERE / name / "target" / "release" / f"{name}_bench"
-        if program.exists():
-            commands[name] = [str(program)]
-    return commands
+# Commands that read names and print a line of JSON about themselves, then one for each.
+PEERS = {"torch": [sys.executable, str(HERE / "torch_bench.py")]}
 
 
 def median(values):
@@ -64,16 +58,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer", action="append", choices=["torch", "burn", "candle", "meganeura"])
+    parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--wgrad", default=str(ROOT / "target" / "release" / "wgrad"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--markdown", action="store_true", help="print a table for documents")
     arguments = parser.parse_args()
-    known = peers()
-    chosen = arguments.peer or ["torch"]
-    for name in chosen:
-        if name not in known:
-            sys.exit(f"{name} is not built: cargo build --release --manifest-path benches/peers/{name}/Cargo.toml")
+    chosen = arguments.peer or list(PEERS)
     listed = subprocess.run([arguments.wgrad, "bench", "--list", *arguments.parts], capture_output=True, text=True)
     if listed.returncode:
         sys.exit(listed.stderr)
@@ -91,7 +81,7 @@ def main():
             for title, ms in own.items():
                 times.setdefault(title, {}).setdefault("wgrad", []).append(ms)
             for name in chosen:
-                about[name], found = run_peer(known[name], [title for title in group if title in own])
+                about[name], found = run_peer(PEERS[name], [title for title in group if title in own])
                 for title, ms in found.items():
                     times.setdefault(title, {}).setdefault(name, []).append(ms)
                     ratios.setdefault(title, {}).setdefault(name, []).append(ms / own[title])

@@ -26,6 +26,8 @@ const COLUMNS: usize = 256;
 /// The most parts of the batch whose weight gradients are summed apart, and the most elements in all of them.
 const PARTS: usize = 16;
 const PART_ELEMENTS: usize = 1 << 22;
+/// Elements whose parts one task adds up.
+const SUMS: usize = 1 << 14;
 
 /// The sizes of a convolution. Pairs are (height, width); channels are counted within their group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,9 @@ impl Convolution {
     /// The blocks of an image's places whose columns are gathered together: always the same.
     fn blocks(&self) -> impl Iterator<Item = Block> {
         let area = self.output_area();
-        let most = (BLOCK / self.depth()).max(COLUMNS);
+        // Columns that are a part of the image only are worth being gathered whole.
+        let room = if self.kernel == [1, 1] { 4 * BLOCK } else { BLOCK };
+        let most = (room / self.depth()).max(COLUMNS);
         let size = area.div_ceil(area.div_ceil(most));
         (0..area).step_by(size).map(move |first| Block { first, count: size.min(area - first) })
     }
@@ -335,13 +339,24 @@ pub fn convolution_weight_gradient<T: Real>(sizes: &Convolution, input: &[T], dy
     if parts == 1 {
         return share.each(dw, group, part_sum);
     }
-    let mut sums = vec![T::ZERO; parts * dw.len()];
-    share.each(&mut sums, group, part_sum);
-    let (first, rest) = sums.split_at(dw.len());
-    dw.copy_from_slice(first);
-    for part in rest.chunks_exact(dw.len()) {
-        for (sum, value) in dw.iter_mut().zip(part) {
-            *sum += *value;
+    let length = dw.len();
+    with_panels(parts * length, |sums| {
+        share.each(sums, group, part_sum);
+        let sums = &*sums;
+        let add_up = |(number, dw): (usize, &mut [T])| {
+            for (index, part) in sums.chunks_exact(length).enumerate() {
+                let part = &part[number * SUMS..][..dw.len()];
+                if index == 0 {
+                    dw.copy_from_slice(part);
+                } else {
+                    dw.iter_mut().zip(part).for_each(|(sum, value)| *sum += *value);
+                }
+            }
+        };
+        if share == Share::Alone {
+            dw.chunks_mut(SUMS).enumerate().for_each(add_up);
+        } else {
+            dw.par_chunks_mut(SUMS).enumerate().for_each(add_up);
         }
-    }
+    });
 }

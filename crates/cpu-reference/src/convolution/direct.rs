@@ -23,7 +23,9 @@ fn suits(sizes: &Convolution, channels: usize, depth: usize, least_places: usize
         (height * width).saturating_mul(*channels) < u32::MAX as usize
     });
     let filled = 2 * channels >= channels.next_multiple_of(lanes);
-    (places && small && filled && depth >= LEAST_DEPTH && !sizes.is_pointwise()).then_some(lanes)
+    // Of a kernel of one weight the columns are a part of the image, and the product of matrices has nothing to lose.
+    let wide = sizes.kernel != [1, 1];
+    (places && small && filled && depth >= LEAST_DEPTH && wide).then_some(lanes)
 }
 
 /// Where the elements lie in an image with the zeros around it.
@@ -73,6 +75,34 @@ fn spread(values: &[f32], lanes: usize, places: &[u32], area: usize, output: &mu
     }
 }
 
+/// Places that are interleaved together: their vectors stay near while all channels are gone through.
+const TOGETHER: usize = 16;
+
+/// Puts channels of `length` elements side by side: `panel[place · lanes + lane]` is `channels[lane · length + place]`.
+/// Lanes beyond the channels stay as they are.
+fn interleave(channels: &[f32], length: usize, lanes: usize, panel: &mut [f32]) {
+    for (number, panel) in panel.chunks_mut(TOGETHER * lanes).enumerate() {
+        let first = number * TOGETHER;
+        for (lane, channel) in channels.chunks_exact(length).take(lanes).enumerate() {
+            for (vector, value) in panel.chunks_exact_mut(lanes).zip(&channel[first..]) {
+                vector[lane] = *value;
+            }
+        }
+    }
+}
+
+/// The reverse of [`interleave`].
+fn separate(panel: &[f32], length: usize, lanes: usize, channels: &mut [f32]) {
+    for (number, panel) in panel.chunks(TOGETHER * lanes).enumerate() {
+        let first = number * TOGETHER;
+        for (lane, channel) in channels.chunks_exact_mut(length).take(lanes).enumerate() {
+            for (vector, value) in panel.chunks_exact(lanes).zip(&mut channel[first..]) {
+                *value = vector[lane];
+            }
+        }
+    }
+}
+
 /// Lends the panels of all groups and blocks of channels, each filled by `fill(group, block, panel)`.
 fn with_filled<R>(
     groups: usize,
@@ -115,11 +145,7 @@ pub(super) fn forward(sizes: &Convolution, input: &[f32], weight: &[f32], output
     let fill = |group: usize, block: usize, panel: &mut [f32]| {
         panel.fill(0.0);
         let weights = &weight[group * sizes.outputs * depth..][..sizes.outputs * depth];
-        for (lane, weights) in weights[block * lanes * depth..].chunks_exact(depth).take(lanes).enumerate() {
-            for (vector, weight) in panel.chunks_exact_mut(lanes).zip(weights) {
-                vector[lane] = *weight;
-            }
-        }
+        interleave(&weights[block * lanes * depth..], depth, lanes, panel);
     };
     with_filled(sizes.groups, blocks, depth * lanes, fill, |panels| {
         share.each(output, sizes.outputs * area, |index, output| {
@@ -277,20 +303,12 @@ impl WeightGradient {
                 let image = &*image;
                 each_block(share, blocks, block, dy.chunks(lanes * area), |(block, dy)| {
                     let (sums, panel) = block.split_at_mut(depth * lanes);
-                    for (lane, dy) in dy.chunks_exact(area).enumerate() {
-                        for (vector, value) in panel.chunks_exact_mut(lanes).zip(dy) {
-                            vector[lane] = *value;
-                        }
-                    }
+                    interleave(dy, area, lanes, panel);
                     Products { x: image, inner: &offsets.places, outer: &offsets.weights, panel }.add(sums);
                 });
             }
             for (dw, block) in dw.chunks_mut(lanes * depth).zip(blocks.chunks_exact(block)) {
-                for (lane, dw) in dw.chunks_exact_mut(depth).enumerate() {
-                    for (dw, vector) in dw.iter_mut().zip(block.chunks_exact(lanes)) {
-                        *dw = vector[lane];
-                    }
-                }
+                separate(&block[..depth * lanes], depth, lanes, dw);
             }
         });
     }
