@@ -24,7 +24,7 @@ PEERS = {"torch": [sys.executable, str(HERE / "torch_bench.py")]}
 
 def median(values):
     values = sorted(values)
-    return values[len(values) // 2]
+    return (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2
 
 
 def run_wgrad(program, device, titles):
