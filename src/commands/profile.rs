@@ -66,16 +66,18 @@ struct Report {
     rows: Vec<Row>,
 }
 
-/// Takes the time between steps.
+/// Takes the time between steps, and when the first was done.
 #[derive(Default)]
-struct Clock {
+pub(super) struct Clock {
+    pub(super) first: Option<Instant>,
     last: Option<Instant>,
-    steps: Vec<f64>,
+    pub(super) steps: Vec<f64>,
 }
 
 impl Observer for Clock {
     fn on_step(&mut self, _: &StepReport) -> ControlFlow<()> {
         let now = Instant::now();
+        self.first.get_or_insert(now);
         if let Some(last) = self.last.replace(now) {
             self.steps.push(now.duration_since(last).as_secs_f64());
         }

@@ -283,10 +283,11 @@ impl Device {
         let lower = |granted: u64, wanted: Option<u64>| wanted.map_or(granted, |wanted| wanted.min(granted));
         info.limits.max_binding_bytes = lower(info.limits.max_binding_bytes, options.max_binding_bytes);
         info.limits.max_buffer_bytes = lower(info.limits.max_buffer_bytes, options.max_buffer_bytes);
+        // For `Plan::run_timed`; costs nothing where it is not used. Not every WebGPU device has it.
+        let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgrad"),
-            // For `Plan::run_timed`; costs nothing where it is not used.
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: if minimum_limits { wgpu::Features::empty() } else { timestamps },
             required_limits: limits,
             ..Default::default()
         };

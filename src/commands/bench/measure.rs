@@ -1,14 +1,13 @@
 //! Taking the times: of a kernel alone, and of training steps.
 
 use super::cases::{Case, Operand, name};
+use crate::commands::profile::Clock;
 use crate::config::Config;
 use crate::error::Error;
 use nn_core::graph::Precision;
 use nn_core::run::{Profile, Roof};
 use nn_core::schedule::Schedule;
 use nn_core::{Device, Session, Shape, StepScalars, Tensor, TensorType, passes};
-use nn_train::train::{Observer, StepReport};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// A group of runs takes about so long, in seconds.
@@ -132,26 +131,6 @@ fn values(operand: &Operand) -> Result<Tensor, nn_core::Error> {
 pub(super) fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(0.0)
-}
-
-/// Takes the time of each step.
-#[derive(Default)]
-struct Clock {
-    /// When the first step was done.
-    first: Option<Instant>,
-    last: Option<Instant>,
-    steps: Vec<f64>,
-}
-
-impl Observer for Clock {
-    fn on_step(&mut self, _: &StepReport) -> ControlFlow<()> {
-        let now = Instant::now();
-        self.first.get_or_insert(now);
-        if let Some(last) = self.last.replace(now) {
-            self.steps.push(now.duration_since(last).as_secs_f64());
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// The time of a training step, batches and all, as `wgrad train` takes them.

@@ -40,9 +40,15 @@ impl Plan {
         match self.device.clock() {
             Clock::Device => {
                 let all = self.dispatches.len();
+                let mut ticks = Vec::with_capacity(all);
                 for start in (0..all).step_by(PIECE) {
-                    times.extend(self.time_by_device(step_scalars, start..all.min(start + PIECE))?);
+                    ticks.extend(self.time_by_device(step_scalars, start..all.min(start + PIECE))?);
                 }
+                // Ticks since who knows when may have more digits than a number in double precision.
+                let zero = ticks.first().map_or(0, |[begin, _]| *begin);
+                let period = f64::from(self.device.queue().get_timestamp_period()) * 1e-9;
+                let seconds = |tick: u64| tick.saturating_sub(zero) as f64 * period;
+                times.extend(ticks.into_iter().map(|[begin, end]| seconds(begin)..seconds(end)));
             }
             Clock::Host => {
                 let zero = Instant::now();
@@ -58,12 +64,12 @@ impl Plan {
         Ok((self.end_run(step_scalars)?, times))
     }
 
-    /// Submits launches with a timestamp before and after each, and waits for them.
+    /// Submits launches with a timestamp before and after each, and waits for them; the timestamps, in the GPU's ticks.
     fn time_by_device(
         &mut self,
         step_scalars: &[u32; STEP_WORDS],
         launches: Range<usize>,
-    ) -> Result<Vec<Range<f64>>, Error> {
+    ) -> Result<Vec<[u64; 2]>, Error> {
         let context = "while launches were timed";
         let count = 2 * launches.len() as u32;
         let bytes = 8 * u64::from(count);
@@ -99,9 +105,7 @@ impl Plan {
         }))?;
         pollster::block_on(pending.wait(device))?;
         let ticks = staging.take(0, bytes, device)?;
-        let period = f64::from(device.queue().get_timestamp_period()) * 1e-9;
         let tick = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-        let seconds = |bytes: &[u8]| tick(bytes) as f64 * period;
-        Ok(ticks.chunks_exact(16).map(|pair| seconds(&pair[..8])..seconds(&pair[8..])).collect())
+        Ok(ticks.chunks_exact(16).map(|pair| [tick(&pair[..8]), tick(&pair[8..])]).collect())
     }
 }
