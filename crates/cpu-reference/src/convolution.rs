@@ -1,33 +1,39 @@
-//! Convolution of images with two dimensions, and its gradients: matrix products of columns that are gathered image by
-//! image. Outside of an image are zeros, which are multiplied like other numbers: a weight of NaN meets them too.
+//! Convolution of images with two dimensions, and its gradients: matrix products whose columns are gathered from the images
+//! as they are packed. Outside of an image are zeros, which are multiplied like other numbers: a weight of NaN meets them
+//! too.
 
-mod columns;
-mod depthwise;
+mod classes;
 mod direct;
+mod input_gradient;
+mod planes;
 #[cfg(test)]
 mod tests;
-mod vector;
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
-use crate::matmul::multiply;
 use crate::memory::Scratch;
+use crate::product::{Gathered, Output, Run, Strided, Transposed, product};
 use crate::real::Real;
-use columns::Block;
+pub use input_gradient::convolution_input_gradient;
+use planes::Planes;
 
 /// Fewer multiplications than this are done by one thread: waking another costs more.
 const PARALLEL_WORK: usize = 1 << 18;
 
-/// Elements of gathered columns that stay near a core, and the fewest columns that make a product worth its while.
-const BLOCK: usize = 1 << 16;
-const COLUMNS: usize = 256;
+/// The most places of small images that one product takes together, and those of a weight's gradient.
+const PLACES: usize = 512;
+const PLACES_OF_WEIGHTS: usize = 1024;
+
+/// So many channels or fewer are summed one by one: a matrix product of so few rows would pack more than it multiplies.
+const FEW: usize = 3;
 
 /// The most parts of the batch whose weight gradients are summed apart, and the most elements in all of them.
 const PARTS: usize = 16;
-const PART_ELEMENTS: usize = 1 << 22;
-/// Elements whose parts one task adds up.
-const SUMS: usize = 1 << 14;
+const PART_ELEMENTS: usize = 1 << 18;
+/// How much longer it takes to turn a sum than to turn an element that is packed.
+const TURNED: usize = 4;
+/// Output channels whose gradients one task adds up.
+const CHANNELS: usize = 16;
 
 /// The sizes of a convolution. Pairs are (height, width); channels are counted within their group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +69,68 @@ impl Convolution {
         self.output[0] * self.output[1]
     }
 
-    /// Products that make one element of the output.
-    fn depth(&self) -> usize {
-        self.inputs * self.kernel[0] * self.kernel[1]
+    /// Weights of a channel.
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether the kernel meets each element of the input once and alone: the columns are the image itself.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.input == self.output
+    /// Products that make one element of the output.
+    fn depth(&self) -> usize {
+        self.inputs * self.taps()
+    }
+
+    /// The convolution that makes an input's gradient of `dy`, with its kernel turned around; none if `dy` would have to
+    /// lose rows or columns.
+    fn turned(&self) -> Option<Convolution> {
+        let mut before = [0; 2];
+        for axis in [0, 1] {
+            before[axis] = ((self.kernel[axis] - 1) * self.dilation[axis]).checked_sub(self.before[axis])?;
+        }
+        let Convolution { inputs, outputs, input, output, .. } = *self;
+        let turned = Convolution {
+            inputs: outputs,
+            outputs: inputs,
+            input: output,
+            output: input,
+            stride: [1, 1],
+            before,
+            ..*self
+        };
+        (self.stride == [1, 1]).then_some(turned)
+    }
+
+    /// Whether each group has one input channel, and there are several.
+    fn is_depthwise(&self) -> bool {
+        self.inputs == 1 && self.groups > 1
+    }
+
+    /// How many images one product takes, if it should have so many places: as even a part of the batch as can be.
+    fn images(&self, area: usize, places: usize) -> usize {
+        let most = if self.groups > 1 { 1 } else { (places / area).clamp(1, self.batch) };
+        self.batch.div_ceil(self.batch.div_ceil(most))
+    }
+
+    /// Lets channels be written with so many images side by side in each, and puts them where they belong: one image
+    /// behind the other.
+    fn joined<T: Real>(
+        &self,
+        values: &mut [T],
+        area: usize,
+        images: usize,
+        share: Share,
+        write: impl FnOnce(&mut [T]),
+    ) {
+        if images == 1 {
+            return write(values);
+        }
+        let channels = values.len() / (images * area);
+        with_sums(values.len(), |sums| {
+            write(sums);
+            share.within(values, area, |number, values| {
+                let (image, channel) = (number / channels, number % channels);
+                values.copy_from_slice(&sums[(channel * images + image) * area..][..area]);
+            });
+        });
     }
 
     /// Multiplications in all.
@@ -90,21 +150,6 @@ impl Convolution {
             lengths == [input, weight, output] && !lengths.contains(&0) && !self.stride.contains(&0),
             "internal: {self:?} does not fit tensors of {input}, {weight} and {output} elements"
         );
-    }
-
-    /// The blocks of an image's places whose columns are gathered together: always the same.
-    fn blocks(&self) -> impl Iterator<Item = Block> {
-        let area = self.output_area();
-        // Columns that are a part of the image only are worth being gathered whole.
-        let room = if self.kernel == [1, 1] { 4 * BLOCK } else { BLOCK };
-        let most = (room / self.depth()).max(COLUMNS);
-        let size = area.div_ceil(area.div_ceil(most));
-        (0..area).step_by(size).map(move |first| Block { first, count: size.min(area - first) })
-    }
-
-    /// The room that the columns of any block need.
-    fn room(&self) -> usize {
-        if self.is_pointwise() { 0 } else { self.blocks().map(|block| block.count).max().unwrap_or(0) * self.depth() }
     }
 }
 
@@ -129,8 +174,10 @@ impl Share {
         }
     }
 
-    fn within(self) -> Parallelism {
-        if self == Share::Within { Parallelism::Rayon(0) } else { Parallelism::None }
+    /// Runs a part of a task on each chunk of a slice.
+    fn within<T: Real>(self, slice: &mut [T], chunk: usize, part: impl Fn(usize, &mut [T]) + Sync) {
+        let share = if self == Share::Within { Share::Apart } else { Share::Alone };
+        share.each(slice, chunk, part);
     }
 
     /// Runs a task on each chunk of a slice.
@@ -144,17 +191,17 @@ impl Share {
 }
 
 thread_local! {
-    /// Of tasks, and of calls for all their tasks.
+    /// For planes, and for sums.
     static SCRATCH: [Scratch; 2] = const { [Scratch::new(), Scratch::new()] };
 }
 
-/// Lends a task so many elements of scratch, whose values are left over from before.
-fn with_scratch<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+/// Lends so many elements of scratch for planes, whose values are left over from before.
+fn with_planes<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     SCRATCH.with(|scratch| scratch[0].lend(count, work))
 }
 
-/// Lends a call so many elements for what all its tasks read.
-fn with_panels<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+/// Lends so many elements for sums that are put in their places later.
+fn with_sums<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     SCRATCH.with(|scratch| scratch[1].lend(count, work))
 }
 
@@ -162,25 +209,6 @@ fn with_panels<T: Real, R>(count: usize, work: impl FnOnce(&mut [T]) -> R) -> R 
 fn padded(sizes: &Convolution) -> [usize; 2] {
     [0, 1]
         .map(|axis| (sizes.output[axis] - 1) * sizes.stride[axis] + (sizes.kernel[axis] - 1) * sizes.dilation[axis] + 1)
-}
-
-/// Copies the channels of an image into planes with the zeros around it.
-fn pad<T: Real>(sizes: &Convolution, input: &[T], planes: &mut [T]) {
-    surround(input, sizes.input, sizes.before, padded(sizes), planes);
-}
-
-/// Copies planes of one size into planes of another, from the given row and column on, with zeros around; what does not
-/// fit is left out.
-fn surround<T: Real>(from: &[T], size: [usize; 2], [top, left]: [usize; 2], planes: [usize; 2], to: &mut [T]) {
-    to.fill(T::ZERO);
-    for (plane, channel) in to.chunks_exact_mut(planes[0] * planes[1]).zip(from.chunks_exact(size[0] * size[1])) {
-        for (row, values) in plane.chunks_exact_mut(planes[1]).skip(top).zip(channel.chunks_exact(size[1])) {
-            if let Some(row) = row.get_mut(left..) {
-                let count = row.len().min(values.len());
-                row[..count].copy_from_slice(&values[..count]);
-            }
-        }
-    }
 }
 
 /// The elements as `f32`, if they are.
@@ -199,89 +227,31 @@ fn singles_mut<T: Real>(values: &mut [T]) -> Option<&mut [f32]> {
 /// If the lengths do not agree ("internal: …").
 pub fn convolution<T: Real>(sizes: &Convolution, input: &[T], weight: &[T], output: &mut [T]) {
     sizes.check(input.len(), weight.len(), output.len());
-    if let (Some(input), Some(weight), Some(output)) = (singles(input), singles(weight), singles_mut(output))
-        && direct::forward(sizes, input, weight, output)
-    {
-        return;
-    }
-    let (area, depth) = (sizes.output_area(), sizes.depth());
-    let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
-    share.each(output, sizes.outputs * area, |index, output| {
-        let input = &input[index * sizes.inputs * sizes.input_area()..][..sizes.inputs * sizes.input_area()];
-        let weight = &weight[index % sizes.groups * sizes.outputs * depth..][..sizes.outputs * depth];
-        if sizes.inputs == 1 && sizes.groups > 1 {
-            return depthwise::forward(sizes, input, weight, output);
-        }
-        let product = |columns: (&[T], usize, usize), block: Block, output: &mut [T]| {
-            let product = [sizes.outputs, depth, block.count];
-            multiply((weight, depth, 1), columns, product, (&mut output[block.first..], area), false, share.within());
-        };
-        if sizes.is_pointwise() {
-            return product((input, area, 1), Block { first: 0, count: area }, output);
-        }
-        with_scratch(sizes.room(), |columns| {
-            for block in sizes.blocks() {
-                let columns = &mut columns[..depth * block.count];
-                columns::gather(sizes, input, block, columns, share == Share::Within);
-                product((columns, block.count, 1), block, output);
+    let (area, depth, group) = (sizes.output_area(), sizes.depth(), sizes.outputs * sizes.depth());
+    let image = sizes.outputs * area;
+    let direct = sizes.is_depthwise() || sizes.outputs <= FEW;
+    let planes = Planes::of(sizes, direct);
+    let images = if direct { 1 } else { sizes.images(area, PLACES) };
+    let share = Share::of(sizes.work(), sizes.batch.div_ceil(images) * sizes.groups);
+    let runs = planes.runs(sizes, images);
+    share.each(output, images * image, |task, output| {
+        let (first, number) = (task / sizes.groups * images, task % sizes.groups);
+        let weight = &weight[number * group..][..group];
+        let count = output.len() / image;
+        planes.with(sizes, input, first..first + count, number, share, |values| {
+            if direct {
+                let (width, distances) = (planes.width(), &planes.offsets[..]);
+                return direct::sums(values, width, distances, weight, sizes.output[1], share, output);
             }
-        });
-    });
-}
-
-/// The gradient of [`convolution`] by its input, given that by its output: what each element of the input took part in.
-///
-/// # Panics
-/// If the lengths do not agree ("internal: …").
-pub fn convolution_input_gradient<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
-    sizes.check(dx.len(), weight.len(), dy.len());
-    let is_done = match (singles(dy), singles(weight), singles_mut(dx)) {
-        (Some(dy), Some(weight), Some(dx)) => direct::input_gradient(sizes, dy, weight, dx),
-        _ => false,
-    };
-    if is_done {
-        return meet_zeros(sizes, weight, dx);
-    }
-    let (area, depth) = (sizes.output_area(), sizes.depth());
-    let share = Share::of(sizes.work(), sizes.batch * sizes.groups);
-    let alone = (sizes.inputs == 1 && sizes.groups > 1).then(|| depthwise::InputGradient::of(sizes));
-    share.each(dx, sizes.inputs * sizes.input_area(), |index, dx| {
-        let dy = &dy[index * sizes.outputs * area..][..sizes.outputs * area];
-        let weight = &weight[index % sizes.groups * sizes.outputs * depth..][..sizes.outputs * depth];
-        let product = |block: Block, columns: &mut [T]| {
-            let product = [depth, sizes.outputs, block.count];
-            let dy = (&dy[block.first..], area, 1);
-            multiply((weight, 1, depth), dy, product, (columns, block.count), false, share.within());
-        };
-        if sizes.is_pointwise() {
-            return product(Block { first: 0, count: area }, dx);
-        }
-        dx.fill(T::ZERO);
-        if let Some(alone) = &alone {
-            alone.add(sizes, dy, weight, dx);
-        } else {
-            with_scratch(sizes.room(), |columns| {
-                for block in sizes.blocks() {
-                    let columns = &mut columns[..depth * block.count];
-                    product(block, columns);
-                    columns::add(sizes, columns, block, dx, share == Share::Within);
-                }
+            let left = Strided { values: weight, strides: [depth, 1] };
+            sizes.joined(output, area, count, share, |output| {
+                let (lengths, within) = ([sizes.outputs, depth, count * area], share == Share::Within);
+                let output = Output::new(output, count * area);
+                let right = Gathered { values, offsets: &planes.offsets, runs: &runs };
+                product(&left, &right, lengths, &output, false, within);
             });
-        }
-    });
-    if !sizes.is_pointwise() {
-        meet_zeros(sizes, weight, dx);
-    }
-}
-
-/// Adds to an input's gradient what the weights make of the zeros beside dy: nothing, or NaN.
-fn meet_zeros<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
-    let area = sizes.input_area();
-    for channel in columns::channels_not_finite(sizes, weight) {
-        dx.chunks_exact_mut(sizes.groups * sizes.inputs * area).for_each(|image| {
-            image[channel * area..][..area].fill(T::NAN);
         });
-    }
+    });
 }
 
 /// The gradient of [`convolution`] by its weight, given that by its output.
@@ -290,73 +260,82 @@ fn meet_zeros<T: Real>(sizes: &Convolution, weight: &[T], dx: &mut [T]) {
 /// If the lengths do not agree ("internal: …").
 pub fn convolution_weight_gradient<T: Real>(sizes: &Convolution, input: &[T], dy: &[T], dw: &mut [T]) {
     sizes.check(input.len(), dw.len(), dy.len());
-    let (area, depth) = (sizes.output_area(), sizes.depth());
+    let (area, depth, outputs) = (sizes.output_area(), sizes.depth(), sizes.outputs);
     // A fixed partition of the batch, whose sums are added in order: no bit depends on the number of threads.
-    let images = sizes.batch.div_ceil((PART_ELEMENTS / dw.len()).clamp(1, PARTS));
-    let parts = sizes.batch.div_ceil(images);
+    let of_part = sizes.batch.div_ceil((PART_ELEMENTS / dw.len()).clamp(1, PARTS));
+    let parts = sizes.batch.div_ceil(of_part);
     let share = Share::of(sizes.work(), parts * sizes.groups);
-    let direct = singles(input).and_then(|_| direct::WeightGradient::of(sizes));
-    let part_sum = |task: usize, dw: &mut [T]| {
-        let (part, group) = (task / sizes.groups, task % sizes.groups);
-        let all = part * images..sizes.batch.min((part + 1) * images);
-        let first = all.start;
-        if let (Some(direct), Some(input), Some(dy), Some(dw)) = (&direct, singles(input), singles(dy), singles_mut(dw))
-        {
-            let image = |image: usize| {
-                let place = image * sizes.groups + group;
-                let input = &input[place * sizes.inputs * sizes.input_area()..][..sizes.inputs * sizes.input_area()];
-                (input, &dy[place * sizes.outputs * area..][..sizes.outputs * area])
-            };
-            return direct.sum(sizes, all.map(image), dw, share);
-        }
-        for image in all {
-            let (add, place) = (image > first, image * sizes.groups + group);
-            let input = &input[place * sizes.inputs * sizes.input_area()..][..sizes.inputs * sizes.input_area()];
-            let dy = &dy[place * sizes.outputs * area..][..sizes.outputs * area];
-            if sizes.inputs == 1 && sizes.groups > 1 {
-                depthwise::weight_gradient(sizes, input, dy, dw, add);
-                continue;
-            }
-            let mut product = |columns: (&[T], usize, usize), block: Block| {
-                let product = [sizes.outputs, block.count, depth];
-                let add = add || block.first > 0;
-                multiply((&dy[block.first..], area, 1), columns, product, (&mut *dw, depth), add, share.within());
-            };
-            if sizes.is_pointwise() {
-                product((input, 1, area), Block { first: 0, count: area });
-                continue;
-            }
-            with_scratch(sizes.room(), |columns| {
-                for block in sizes.blocks() {
-                    let columns = &mut columns[..depth * block.count];
-                    columns::gather(sizes, input, block, columns, share == Share::Within);
-                    product((columns, 1, block.count), block);
+    let planes = Planes::of(sizes, sizes.is_depthwise());
+    let images = sizes.images(area, PLACES_OF_WEIGHTS).min(of_part);
+    let runs = planes.runs(sizes, images);
+    // What is packed with its columns as rows takes longer: the smaller operand, unless sums that then come out with their
+    // columns as rows cost more.
+    let transposed = of_part * area * depth.saturating_sub(outputs) > TURNED * outputs * depth;
+    let channels: Vec<usize> = (0..outputs).map(|channel| channel * area).collect();
+    let image = sizes.groups * outputs * area;
+    let mut images_of_dy = Vec::new();
+    (0..images).for_each(|number| Run::push(&mut images_of_dy, number * image, area));
+    let part_sum = |task: usize, sums: &mut [T]| {
+        let (part, number) = (task / sizes.groups, task % sizes.groups);
+        let all = part * of_part..sizes.batch.min((part + 1) * of_part);
+        for first in all.clone().step_by(images) {
+            let count = images.min(all.end - first);
+            let add = first > all.start;
+            let dy = &dy[first * image + number * outputs * area..];
+            planes.with(sizes, input, first..first + count, number, share, |values| {
+                if sizes.is_depthwise() {
+                    return direct::weight_gradient(sizes, &planes, values, &dy[..outputs * area], sums, add);
+                }
+                let x = Gathered { values, offsets: &planes.offsets, runs: &runs };
+                let dy = Gathered { values: dy, offsets: &channels, runs: &images_of_dy };
+                let (places, within) = (count * area, share == Share::Within);
+                if transposed {
+                    let output = Output::new(sums, outputs);
+                    product(&x, &Transposed(dy), [depth, places, outputs], &output, add, within);
+                } else {
+                    let output = Output::new(sums, depth);
+                    product(&dy, &Transposed(x), [outputs, places, depth], &output, add, within);
                 }
             });
         }
     };
-    let group = sizes.outputs * depth;
-    if parts == 1 {
+    let transposed = transposed && !sizes.is_depthwise();
+    let group = outputs * depth;
+    if parts == 1 && !transposed {
         return share.each(dw, group, part_sum);
     }
     let length = dw.len();
-    with_panels(parts * length, |sums| {
+    with_sums(parts * length, |sums| {
         share.each(sums, group, part_sum);
         let sums = &*sums;
-        let add_up = |(number, dw): (usize, &mut [T])| {
-            for (index, part) in sums.chunks_exact(length).enumerate() {
-                let part = &part[number * SUMS..][..dw.len()];
-                if index == 0 {
-                    dw.copy_from_slice(part);
-                } else {
-                    dw.iter_mut().zip(part).for_each(|(sum, value)| *sum += *value);
-                }
+        let add_up = |(task, dw): (usize, &mut [T])| {
+            let tasks = outputs.div_ceil(CHANNELS);
+            let first = task % tasks * CHANNELS;
+            for (part, sums) in sums[task / tasks * group..].chunks(length).enumerate() {
+                // Rows of the channels in question, or columns.
+                let (start, row, column) = if transposed { (first, 1, outputs) } else { (first * depth, depth, 1) };
+                add_rows(&sums[start..], [row, column], dw, depth, part > 0);
             }
         };
         if share == Share::Alone {
-            dw.chunks_mut(SUMS).enumerate().for_each(add_up);
+            each_channels(dw, group, depth).into_iter().enumerate().for_each(add_up);
         } else {
-            dw.par_chunks_mut(SUMS).enumerate().for_each(add_up);
+            each_channels(dw, group, depth).into_par_iter().enumerate().for_each(add_up);
         }
     });
+}
+
+/// The weights in pieces of [`CHANNELS`] output channels of a group.
+fn each_channels<T>(dw: &mut [T], group: usize, depth: usize) -> Vec<&mut [T]> {
+    dw.chunks_exact_mut(group).flat_map(|group| group.chunks_mut(CHANNELS * depth)).collect()
+}
+
+/// Writes, or adds, the elements of rows with these strides to rows of so many.
+fn add_rows<T: Real>(from: &[T], [row, column]: [usize; 2], to: &mut [T], depth: usize, add: bool) {
+    for (number, to) in to.chunks_exact_mut(depth).enumerate() {
+        let from = from[number * row..].iter().step_by(column);
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = if add { *to + *from } else { *from };
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub mod normalise;
 pub mod pad;
 pub mod philox;
 pub mod pool;
+mod product;
 pub mod real;
 pub mod reduce;
 pub mod resample;

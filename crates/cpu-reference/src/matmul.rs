@@ -1,8 +1,8 @@
-//! Batched matrix product of strided matrices, by the `gemm` crate.
+//! Batched matrix product of strided matrices.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
+use crate::product::{Output, Strided, product};
 use crate::real::Real;
 use crate::strided::Dimensions;
 
@@ -62,32 +62,28 @@ pub fn matmul<T: Real>(
     let batches = Dimensions::new(batch_sizes, [a.batch_strides, b.batch_strides]);
     let work = m * n * k;
     let threads = rayon::current_num_threads();
-    let product = |index: usize, output: &mut [T], threads: usize| {
+    let matrix = |index: usize, output: &mut [T], parallel: bool| {
         let [a_batch, b_batch] = batches.offsets(index);
-        let parallelism = match threads {
-            1 => Parallelism::None,
-            _ => Parallelism::Rayon(threads),
-        };
         multiply(
             (&a.values[a.offset + a_batch..], a.row_stride, a.column_stride),
             (&b.values[b.offset + b_batch..], b.row_stride, b.column_stride),
             sizes,
             (output, n),
             false,
-            parallelism,
+            parallel,
         );
     };
     let matrices = output.chunks_exact_mut(m * n).enumerate();
     if threads == 1 || batch * work < PARALLEL_WORK {
-        matrices.for_each(|(index, output)| product(index, output, 1));
+        matrices.for_each(|(index, output)| matrix(index, output, false));
     } else if batch < 2 * threads && work >= PARALLEL_WORK {
-        matrices.for_each(|(index, output)| product(index, output, threads));
+        matrices.for_each(|(index, output)| matrix(index, output, true));
     } else {
         // Enough matrices to go round: whole ones, several a task where they are small.
         let group = (PARALLEL_WORK / work).clamp(1, batch.div_ceil(threads));
         output.par_chunks_mut(m * n * group).enumerate().for_each(|(task, outputs)| {
             for (place, output) in outputs.chunks_exact_mut(m * n).enumerate() {
-                product(task * group + place, output, 1);
+                matrix(task * group + place, output, false);
             }
         });
     }
@@ -101,7 +97,7 @@ pub(crate) fn multiply<T: Real>(
     [m, k, n]: [usize; 3],
     (output, output_stride): (&mut [T], usize),
     add: bool,
-    parallelism: Parallelism,
+    parallel: bool,
 ) {
     let last =
         |rows: usize, columns: usize, strides: (usize, usize)| (rows - 1) * strides.0 + (columns - 1) * strides.1;
@@ -113,35 +109,8 @@ pub(crate) fn multiply<T: Real>(
             && output_stride >= n,
         "internal: a matrix product leads out of its operands"
     );
-    // SAFETY: every element (i, j) with i < rows and j < columns that gemm reads or writes lies at
-    // i·row stride + j·column stride from the pointer, which the assertion shows to be in the slice
-    // (strides are not negative, so the last element is the farthest). The output is borrowed
-    // exclusively, so it overlaps no operand, and its rows don't overlap; what `read_dst` reads there are
-    // numbers. All offsets fit in isize because they are indices of slices.
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            output.as_mut_ptr(),
-            1,
-            output_stride as isize,
-            add,
-            a.0.as_ptr(),
-            a.2 as isize,
-            a.1 as isize,
-            b.0.as_ptr(),
-            b.2 as isize,
-            b.1 as isize,
-            if add { T::ONE } else { T::ZERO },
-            T::ONE,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    let [a, b] = [a, b].map(|(values, row, column)| Strided { values, strides: [row, column] });
+    product(&a, &b, [m, k, n], &Output::new(output, output_stride), add, parallel);
 }
 
 #[cfg(test)]

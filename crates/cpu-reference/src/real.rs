@@ -6,6 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 use bytemuck::Pod;
 
 use crate::exponential;
+use crate::product::Vectors;
 
 mod sealed {
     pub trait Sealed {}
@@ -13,10 +14,10 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// A floating-point number: `f32` (training) or `f64` (the oracle), and no other type, because `gemm`
-/// picks its code by the type.
+/// A floating-point number: `f32` (training) or `f64` (the oracle), and no other type.
 pub trait Real:
     sealed::Sealed
+    + Vectors
     + Pod
     + Default
     + Send

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{Attention, Heads, UNSEEING, WeightDropout};
@@ -83,7 +82,7 @@ impl Tile {
             [rows, attention.sizes.size, columns],
             (output, columns),
             false,
-            Parallelism::None,
+            false,
         );
     }
 
@@ -107,7 +106,7 @@ impl Tile {
         }
         let right = (right, stride, 1);
         let weights = (weights, columns, 1);
-        multiply(weights, right, [rows, columns, size], (output, output_stride), true, Parallelism::None);
+        multiply(weights, right, [rows, columns, size], (output, output_stride), true, false);
     }
 
     /// `output (columns, size) += weightsᵀ · right (rows, size)`.
@@ -130,7 +129,7 @@ impl Tile {
         }
         let right = (right, stride, 1);
         let weights = (weights, 1, columns);
-        multiply(weights, right, [columns, rows, size], (output, size), true, Parallelism::None);
+        multiply(weights, right, [columns, rows, size], (output, size), true, false);
     }
 
     /// What dropout multiplies the weights by; `memory` is as large as the tile.

@@ -33,7 +33,15 @@ fn cases() -> Vec<Convolution> {
         sizes([1, 2, 1, 2], [1, 1], [5, 5], [1, 1], [[4, 4]; 2], [1, 1]),
         sizes([1, 2, 1, 2], [20, 40], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]),
     ];
-    // What goes the direct way: whole and broken blocks of channels, strides that leave elements out, one image.
+    // Zeros that the kernel only meets beside dy, and more of them than it reaches over.
+    all.push(sizes([2, 1, 5, 4], [4, 5], [1, 1], [1, 1], [[1, 0], [0, 2]], [1, 1]));
+    all.push(sizes([2, 2, 6, 5], [7, 9], [2, 3], [1, 1], [[2, 1], [3, 3]], [1, 1]));
+    // Few channels on one side and many on the other.
+    for channels in [[1, 1, 3, 40], [2, 1, 40, 3], [1, 2, 2, 30], [3, 2, 33, 1]] {
+        all.push(sizes(channels, [33, 34], [7, 7], [2, 2], [[3, 3]; 2], [1, 1]));
+        all.push(sizes(channels, [20, 70], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]));
+    }
+    // Whole and broken blocks of channels, strides that leave elements out, one image.
     for channels in [[6, 1, 3, 32], [5, 1, 33, 40], [3, 2, 17, 24]] {
         all.push(sizes(channels, [20, 19], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]));
         all.push(sizes(channels, [39, 41], [3, 2], [2, 2], [[2, 0], [0, 1]], [2, 1]));
@@ -140,7 +148,10 @@ fn the_number_of_threads_does_not_change_a_bit() {
         sizes([37, 1, 8, 16], [20, 20], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]),
         sizes([9, 2, 8, 16], [20, 20], [5, 5], [1, 1], [[2, 2]; 2], [1, 1]),
         sizes([5, 24, 1, 2], [40, 40], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]),
-        // The direct way.
+        // Few channels on one side.
+        sizes([1, 1, 3, 64], [60, 60], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]),
+        sizes([1, 1, 64, 3], [60, 60], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]),
+        sizes([1, 1, 3, 64], [60, 60], [7, 7], [2, 2], [[3, 3]; 2], [1, 1]),
         sizes([6, 1, 16, 33], [20, 20], [3, 3], [1, 1], [[1, 1]; 2], [1, 1]),
         sizes([1, 2, 32, 70], [40, 40], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]),
         sizes([7, 1, 64, 64], [14, 14], [1, 1], [1, 1], [[0, 0]; 2], [1, 1]),
@@ -168,7 +179,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 
 #[test]
 fn padding_is_zeros_that_are_multiplied() {
-    // By matrix products, in vectors of places, and of channels.
+    // By sums, and by matrix products.
     for (channels, size) in [([1, 1, 1, 1], 3), ([1, 2, 1, 1], 3), ([1, 1, 16, 32], 65)] {
         let sizes = sizes(channels, [size; 2], [3, 3], [2, 2], [[1, 1]; 2], [1, 1]);
         let [x, mut w, y] = operands::<f32>(&sizes);

@@ -182,7 +182,7 @@ impl KernelOp for Matmul {
     }
 
     fn accuracy(&self, arithmetic: Arithmetic, inputs: &[TensorType], _largest: &[f64]) -> Accuracy {
-        // The shader and the `gemm` crate add one product after the other: each product is rounded, and each addition
+        // The shader and the CPU's kernel add one product after the other: each product is rounded, and each addition
         // but the first, which is to 0.
         let depth = inputs[0].shape.last().copied().unwrap_or(1);
         Accuracy::sum(arithmetic, depth, depth)
