@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::product::{Output, Strided, product};
+use crate::product::{Output, Strided, strided_product};
 use crate::real::Real;
 use crate::strided::Dimensions;
 
@@ -110,7 +110,7 @@ pub(crate) fn multiply<T: Real>(
         "internal: a matrix product leads out of its operands"
     );
     let [a, b] = [a, b].map(|(values, row, column)| Strided { values, strides: [row, column] });
-    product(&a, &b, [m, k, n], &Output::new(output, output_stride), add, parallel);
+    strided_product(&a, &b, [m, k, n], &Output::new(output, output_stride), add, parallel);
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! for the first, and tiles of the output are summed in registers (Goto and van de Geijn, "Anatomy of high-performance
 //! matrix multiplication", 2008). What is multiplied need not lie in memory as a matrix: an operand says how it is packed.
 
+mod few;
 mod gathered;
 mod interleave;
 mod pack;
@@ -137,6 +138,22 @@ pub(crate) fn product<T: Real>(
     let tasks = (m * k * n / TASK).clamp(1, most);
     let product = Product { left, right, depth: k, output, add, shape };
     product.split(Part { rows: 0..m, columns: 0..n }, tasks);
+}
+
+/// [`product`] of two strided matrices, which takes a way of its own for few rows.
+pub(crate) fn strided_product<T: Real>(
+    left: &Strided<'_, T>,
+    right: &Strided<'_, T>,
+    sizes: [usize; 3],
+    output: &Output<'_, T>,
+    add: bool,
+    parallel: bool,
+) {
+    if sizes[0] <= few::ROWS && right.strides.contains(&1) {
+        few::product(left, right, sizes, output, add, parallel);
+    } else {
+        product(left, right, sizes, output, add, parallel);
+    }
 }
 
 struct Product<'a, T, L, R> {

@@ -2,9 +2,11 @@ use super::*;
 use crate::testing::{assert_close, values};
 
 /// Rows, depth and columns around the sizes of tiles and blocks.
-const SIZES: [[usize; 3]; 11] = [
+const SIZES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [2, 3, 16],
+    [3, 5, 700],
+    [1, 1000, 531],
     [4, 256, 17],
     [5, 257, 130],
     [8, 30, 33],
@@ -58,7 +60,16 @@ fn every_layout<T: Real>(tolerance: f64) {
         for (left_by_columns, right_by_columns) in [(false, false), (false, true), (true, false), (true, true)] {
             let left = matrix(&data, [m, k], left_by_columns);
             let right = matrix(&data[7..], [k, n], right_by_columns);
-            check(&left, &right, [m, k, n], &expected(element(left), element(right), [m, k, n]), tolerance);
+            let expected = expected(element(left), element(right), [m, k, n]);
+            check(&left, &right, [m, k, n], &expected, tolerance);
+            if m <= few::ROWS {
+                for (add, first) in [(false, 0.0), (true, 1.0)] {
+                    let mut output = vec![T::from_f64(first); m * n];
+                    few::product(&left, &right, [m, k, n], &Output::new(&mut output, n), add, true);
+                    let expected: Vec<f64> = expected.iter().map(|value| value + first).collect();
+                    assert_close(&output, &expected, tolerance);
+                }
+            }
         }
     }
 }
@@ -76,7 +87,7 @@ fn every_layout_agrees_with_a_plain_loop_in_f64() {
 /// Rows at uneven or even offsets, columns in runs of uneven lengths; as either operand.
 #[test]
 fn gathered_operands_agree_with_a_plain_loop() {
-    let data: Vec<f32> = values(400_000, 5);
+    let data: Vec<f32> = values(600_000, 5);
     for [m, k, n] in SIZES {
         for (even, length) in [(false, 3), (false, 40), (true, usize::MAX)] {
             let offsets = |count: usize| -> Vec<usize> {

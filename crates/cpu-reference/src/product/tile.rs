@@ -23,10 +23,12 @@ pub trait Vectors: Sized {
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// `a + b`.
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// The sum of a vector's elements.
+    fn total<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
 }
 
 macro_rules! implement_vectors {
-    ($type:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident) => {
+    ($type:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident, $total:ident) => {
         impl Vectors for $type {
             type Vector<S: Simd> = S::$vector;
 
@@ -42,12 +44,16 @@ macro_rules! implement_vectors {
             fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
             }
+            #[inline(always)]
+            fn total<S: Simd>(simd: S, vector: S::$vector) -> Self {
+                simd.$total(vector)
+            }
         }
     };
 }
 
-implement_vectors!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s);
-implement_vectors!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s);
+implement_vectors!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s, reduce_sum_f32s);
+implement_vectors!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, reduce_sum_f64s);
 
 /// The rows of a tile where there are 32 registers for its sums, two vectors a row, and where there are 16.
 pub(super) const MOST_ROWS: usize = 12;
