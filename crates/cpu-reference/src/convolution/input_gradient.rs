@@ -55,12 +55,12 @@ fn by_sums<T: Real>(sizes: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) {
                         sums.fill(T::ZERO);
                         continue;
                     }
-                    let of_output = |channel: usize, weight: &[T]| {
-                        pair.weights.iter().map(|tap| weight[channel * taps + tap]).collect::<Vec<T>>()
-                    };
-                    let of_channel =
-                        |channel| weight.chunks_exact(sizes.depth()).flat_map(move |weight| of_output(channel, weight));
-                    let weights: Vec<T> = (0..sizes.inputs).flat_map(of_channel).collect();
+                    let mut weights = Vec::with_capacity(sizes.inputs * elements.len());
+                    for channel in 0..sizes.inputs {
+                        for weight in weight.chunks_exact(sizes.depth()) {
+                            weights.extend(pair.weights.iter().map(|tap| weight[channel * taps + tap]));
+                        }
+                    }
                     direct::sums(values, classes.size[1], elements, &weights, pair.count[1], share, sums);
                 }
                 share.within(dx, area, |channel, dx| classes.put_together(sizes, sums, channel, dx));
