@@ -18,32 +18,35 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-# Commands that read names and print a line of JSON about themselves, then one for each.
+# Commands that say in a line of JSON what they are, then answer each name on standard input by a line: see README.md.
 PEERS = {"torch": [sys.executable, str(HERE / "torch_bench.py")]}
+
+
+class Side:
+    """A running program that measures what it is asked for."""
+
+    def __init__(self, command):
+        self.command = command
+        environment = dict(os.environ, PYTHONWARNINGS="ignore")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.about = self.line()
+
+    def line(self):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        sys.exit(f"{' '.join(self.command)} ended with {self.process.wait()}")
+
+    def measure(self, title):
+        self.process.stdin.write(title + "\n")
+        self.process.stdin.flush()
+        return self.line()
 
 
 def median(values):
     values = sorted(values)
     return (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2
-
-
-def run_wgrad(program, device, titles):
-    found = subprocess.run([program, "bench", "--device", device, "--json", *titles], capture_output=True, text=True)
-    if found.returncode:
-        sys.exit(found.stderr)
-    document = json.loads(found.stdout)
-    return document, {f"{r['kernel']} {r['shape']}": r["ms"] for r in document["results"]}
-
-
-def run_peer(command, titles):
-    environment = dict(os.environ, PYTHONWARNINGS="ignore")
-    found = subprocess.run(
-        command, input="\n".join(titles) + "\n", capture_output=True, text=True, env=environment, check=False
-    )
-    if found.returncode:
-        sys.exit(found.stderr)
-    lines = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
-    return lines[0], {f"{r['kernel']} {r['shape']}": r["ms"] for r in lines[1:] if "ms" in r}
 
 
 def processor():
@@ -68,25 +71,26 @@ def main():
     if listed.returncode:
         sys.exit(listed.stderr)
     titles = [title for title in listed.stdout.splitlines() if title]
-    # Groups of one kind alternate closely, so that the machine's pace is the same for both.
-    groups = {}
+    sides = {"wgrad": Side([arguments.wgrad, "bench", "--follow", "--device", arguments.device])}
+    sides |= {name: Side(PEERS[name]) for name in chosen}
+    times, ratios, reasons = {}, {}, {}
     for title in titles:
-        kind = title if title.startswith("step") else title.split("_")[0].split(" ")[0]
-        groups.setdefault(kind, []).append(title)
-    times, ratios, about, roof = {}, {}, {}, None
-    for group in groups.values():
+        # Side after side, so that the machine's pace is the same for all of a round.
         for _ in range(arguments.rounds):
-            document, own = run_wgrad(arguments.wgrad, arguments.device, group)
-            roof = document
-            for title, ms in own.items():
-                times.setdefault(title, {}).setdefault("wgrad", []).append(ms)
-            for name in chosen:
-                about[name], found = run_peer(PEERS[name], [title for title in group if title in own])
-                for title, ms in found.items():
-                    times.setdefault(title, {}).setdefault(name, []).append(ms)
-                    ratios.setdefault(title, {}).setdefault(name, []).append(ms / own[title])
-    versions = ", ".join(f"{a['peer']} {a['version']}" for a in about.values())
-    print(f"{datetime.date.today()}, {processor()}, {roof['threads']} threads, {arguments.rounds} rounds; {versions}\n")
+            answers = {name: side.measure(title) for name, side in sides.items()}
+            for name, answer in answers.items():
+                if "ms" in answer:
+                    times.setdefault(title, {}).setdefault(name, []).append(answer["ms"])
+                else:
+                    reasons[title, name] = answer["reason"]
+            if "ms" in answers["wgrad"]:
+                for name in chosen:
+                    if "ms" in answers[name]:
+                        ratio = answers[name]["ms"] / answers["wgrad"]["ms"]
+                        ratios.setdefault(title, {}).setdefault(name, []).append(ratio)
+    versions = ", ".join(f"{side.about['peer']} {side.about['version']}" for side in sides.values())
+    threads = sides["wgrad"].about["threads"]
+    print(f"{datetime.date.today()}, {processor()}, {threads} threads, {arguments.rounds} rounds; {versions}\n")
     if arguments.markdown:
         print("| | wgrad ms |" + "".join(f" {name} ms | ratio |" for name in chosen))
         print("|---|---|" + "---|---|" * len(chosen))
@@ -95,7 +99,7 @@ def main():
             continue
         cells = []
         for name in chosen:
-            if name in times[title]:
+            if name in ratios.get(title, {}):
                 cells += [f"{median(times[title][name]):.3f}", f"{median(ratios[title][name]):.2f}"]
             else:
                 cells += ["", ""]
@@ -104,6 +108,8 @@ def main():
             print(f"| {title} | {own} | " + " | ".join(cells) + " |")
         else:
             print(f"{own:>10}  " + "  ".join(f"{cell:>10}" for cell in cells) + f"  {title}")
+    for (title, name), reason in reasons.items():
+        print(f"without {name}: {title}: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

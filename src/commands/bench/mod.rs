@@ -26,6 +26,8 @@ Keys of the JSON document:
                     of the process: measure one workload alone), planned_bytes, peak_bytes (of the process, on Linux)
   skipped           kernel, shape, reason
 
+With --follow each line of standard input is a name, and answered by a line: kernel, shape and ms, or reason.
+
 Kernels named …_with_gradients run forward and backward. Workloads:
   w2  perceptron 784-512-256-10, batch 128, Adam           w5  ResNet-50, 4 pictures of 3x224x224, SGD with momentum
   w3  small CNN, 64 pictures of 1x28x28, Adam              w6  SmolLM2-135M, 1 x 128 tokens, AdamW
@@ -46,6 +48,9 @@ pub(super) struct Arguments {
     /// List the names and measure nothing
     #[arg(long)]
     list: bool,
+    /// Measure each name that standard input gives, line by line, so that another program can measure in between
+    #[arg(long, conflicts_with_all = ["parts", "list", "out"])]
+    follow: bool,
     /// Also write a report with a roofline picture into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -82,6 +87,17 @@ impl Task {
         }
     }
 
+    /// Its time on this device.
+    fn measure(&self, device: &Device, start: Instant) -> Result<Measured, Error> {
+        match self {
+            Task::Kernel(case) => measure::kernel(device, case),
+            Task::Step(name) => {
+                let config = workload(name).ok_or_else(|| Error::run(format!("internal: no workload {name}")))?;
+                measure::training(device, config, start)
+            }
+        }
+    }
+
     /// Why it is not for this device.
     fn refused(&self, device: &Device) -> Result<Option<String>, Error> {
         let software = device.as_gpu().is_some_and(|gpu| gpu.info().kind == gpu_runtime::AdapterKind::Software);
@@ -101,6 +117,9 @@ impl Task {
 /// # Errors
 /// If a name stands for nothing, the device does not exist or fails, or the report cannot be written.
 pub(super) fn run(arguments: &Arguments, start: Instant) -> Result<(), Error> {
+    if arguments.follow {
+        return follow(arguments, start);
+    }
     let tasks = tasks(&arguments.parts)?;
     if arguments.list {
         return print(&tasks.iter().map(|task| task.title() + "\n").collect::<String>());
@@ -120,13 +139,7 @@ pub(super) fn run(arguments: &Arguments, start: Instant) -> Result<(), Error> {
             skipped.push((task, reason));
             continue;
         }
-        let measured = match &task {
-            Task::Kernel(case) => measure::kernel(&device, case),
-            Task::Step(name) => {
-                let config = workload(name).ok_or_else(|| Error::run(format!("internal: no workload {name}")))?;
-                measure::training(&device, config, start)
-            }
-        };
+        let measured = task.measure(&device, start);
         // Only now, so that nothing is done from the start of the process to the end of a first step.
         let roof = match known {
             Some(roof) => roof,
@@ -155,6 +168,36 @@ pub(super) fn run(arguments: &Arguments, start: Instant) -> Result<(), Error> {
         eprintln!("report: {}", folder.join("report.html").display());
     }
     if arguments.json { print_json(&report.document()) } else { print(&report.end()) }
+}
+
+/// Says what this is, then answers each name of standard input by a line of JSON: what `benches/peers` do too.
+fn follow(arguments: &Arguments, start: Instant) -> Result<(), Error> {
+    let device = open_device(&device_name(arguments.device.device.as_deref(), None))?;
+    let threads = nn_core::run::cpu_threads();
+    let version = env!("CARGO_PKG_VERSION");
+    print(&format!("{}\n", json!({"peer": "wgrad", "version": version, "device": device.name(), "threads": threads})))?;
+    for name in std::io::stdin().lines() {
+        let name = name.map_err(|error| Error::run(format!("cannot read standard input: {error}")))?;
+        let (kernel, shape) = name.split_once(' ').unwrap_or((&name, ""));
+        let mut answer = json!({"kernel": kernel, "shape": shape});
+        match measured(&name, &device, start) {
+            Ok(measured) => answer["ms"] = json!(measured.seconds * 1e3),
+            Err(reason) => answer["reason"] = json!(reason),
+        }
+        print(&format!("{answer}\n"))?;
+    }
+    Ok(())
+}
+
+/// The time of what has this name, or why there is none.
+fn measured(name: &str, device: &Device, start: Instant) -> Result<Measured, String> {
+    let tasks = tasks(&[]).map_err(|error| error.to_string())?;
+    let task = tasks.into_iter().find(|task| task.title() == name);
+    let task = task.ok_or("nothing has this name; `wgrad bench --list` shows all names")?;
+    match task.refused(device).map_err(|error| error.to_string())? {
+        Some(reason) => Err(reason),
+        None => task.measure(device, start).map_err(|error| error.to_string()),
+    }
 }
 
 /// What the parts of names stand for, in order; all of it if there are none.
