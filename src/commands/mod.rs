@@ -91,9 +91,8 @@ struct DeviceArgument {
 pub(crate) fn run() -> Result<(), Error> {
     let start = Instant::now();
     let Arguments { command, threads } = Arguments::parse();
-    if let Some(threads) = threads {
-        nn_core::run::set_cpu_threads(threads.into()).map_err(|error| Error::run(error.to_string()))?;
-    }
+    let threads = threads.map_or(0, usize::from);
+    nn_core::run::set_cpu_threads(threads).map_err(|error| Error::run(error.to_string()))?;
     match command {
         None => tour::run(),
         Some(Command::Devices(arguments)) => devices::run(&arguments),

@@ -19,7 +19,11 @@ pub fn cpu_threads() -> usize {
     cpu_reference::threads()
 }
 
-/// Sets how many threads the CPU's kernels run on; results are the same for any number.
+/// Sets how many threads the CPU's kernels run on; 0: as many as there are cores, or as `RAYON_NUM_THREADS` says. Results
+/// are the same for any number.
+///
+/// Where there are two or more, the calling thread becomes one of them, which saves handing each step over to another:
+/// call this on the thread that trains.
 ///
 /// # Errors
 /// If kernels ran already, or the system gives no threads.
