@@ -3,6 +3,7 @@
 //! Sums are accumulated in `f64`, in an order that depends on the shape alone: chunks of fixed length,
 //! joined in order, so that the threads only decide who computes a chunk.
 
+use std::array::from_fn;
 use std::marker::PhantomData;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -26,10 +27,12 @@ pub enum Reduction {
 
 /// Reduced elements in a chunk; longer reductions are made of several. Never changed by the threads.
 const CHUNK: usize = 1 << 15;
-/// Columns whose accumulators stay in the cache while rows are added.
-const COLUMNS: usize = 256;
-/// Independent accumulators of a contiguous run, so that additions don't wait for each other.
+/// Columns whose accumulators stay in the cache while rows are added, and elements of a chunk of them.
+const COLUMNS: usize = 1024;
+const CHUNK_OF_COLUMNS: usize = 4 * CHUNK;
+/// Accumulators of a contiguous run: so many vectors of so many, so that additions don't wait for each other.
 const LANES: usize = 8;
+const VECTORS: usize = 4;
 /// Elements worth handing to another thread.
 const TASK: usize = 1 << 15;
 
@@ -223,23 +226,22 @@ impl<T: Real> Views<'_, T> {
         let width = columns.min(COLUMNS);
         let rows = self.reduced.count();
         // A chunk has a fixed number of rows, by the shape alone.
-        let rows_per_chunk = (CHUNK / width).max(1);
+        let rows_per_chunk = (CHUNK_OF_COLUMNS / width).max(1);
         let block = |number: usize, first_column: usize, outputs: &mut [T]| {
             let start = kept_outer.offsets(number)[0] + first_column;
             let chunk = |first_row: usize| {
                 let count = rows_per_chunk.min(rows - first_row);
                 self.fold_rows::<F>(start, outputs.len(), first_row, count)
             };
-            let mut total = chunk(0);
-            if rows > rows_per_chunk {
-                let parts: Vec<Vec<F::Carried>> = (1..rows.div_ceil(rows_per_chunk))
-                    .into_par_iter()
-                    .map(|number| chunk(number * rows_per_chunk))
-                    .collect();
-                for part in parts {
-                    for (total, part) in total.iter_mut().zip(part) {
-                        *total = F::join(*total, part);
-                    }
+            let chunks = rows.div_ceil(rows_per_chunk);
+            let parts: Vec<Vec<F::Carried>> = match chunks {
+                1 => vec![chunk(0)],
+                _ => (0..chunks).into_par_iter().map(|number| chunk(number * rows_per_chunk)).collect(),
+            };
+            let mut total = vec![F::START; outputs.len()];
+            for part in parts {
+                for (total, part) in total.iter_mut().zip(part) {
+                    *total = F::join(*total, part);
                 }
             }
             for (output, total) in outputs.iter_mut().zip(total) {
@@ -324,24 +326,32 @@ impl<T: Real, F: Fold<T>> WithSimd for Runs<'_, T, F> {
     }
 }
 
-/// Folds a contiguous run in `LANES` interleaved parts, joined in order.
+/// Folds a contiguous run in interleaved parts, joined as a tree.
 struct Run<'a, T: Real, F: Fold<T>>(&'a [T], PhantomData<F>);
 
 impl<T: Real, F: Fold<T>> WithSimd for Run<'_, T, F> {
     type Output = F::Carried;
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> F::Carried {
-        let mut lanes = [F::START; LANES];
-        let (whole, rest) = self.0.as_chunks::<LANES>();
-        for eight in whole {
-            for (lane, value) in lanes.iter_mut().zip(eight) {
-                *lane = F::step(*lane, *value);
+        let mut parts = [[F::START; LANES]; VECTORS];
+        let (vectors, rest) = self.0.as_chunks::<LANES>();
+        let (blocks, others) = vectors.as_chunks::<VECTORS>();
+        for block in blocks {
+            for (part, values) in parts.iter_mut().zip(block) {
+                *part = from_fn(|lane| F::step(part[lane], values[lane]));
             }
         }
-        for (lane, value) in lanes.iter_mut().zip(rest) {
+        for (part, values) in parts.iter_mut().zip(others) {
+            *part = from_fn(|lane| F::step(part[lane], values[lane]));
+        }
+        let [first, second, third, mut last] = parts;
+        for (lane, value) in last.iter_mut().zip(rest) {
             *lane = F::step(*lane, *value);
         }
-        lanes.into_iter().fold(F::START, F::join)
+        let all: [F::Carried; LANES] =
+            from_fn(|lane| F::join(F::join(first[lane], second[lane]), F::join(third[lane], last[lane])));
+        let half: [F::Carried; LANES / 2] = from_fn(|lane| F::join(all[lane], all[lane + LANES / 2]));
+        F::join(F::join(half[0], half[2]), F::join(half[1], half[3]))
     }
 }
 

@@ -151,21 +151,40 @@ pub(crate) trait Map<T> {
     fn of(&mut self, values: &[T; LANES]) -> [T; LANES];
     /// What stands beyond the end of a row.
     fn filler(&self) -> T;
+    /// Comes after each [`BLOCK`] of elements, and after the last ones.
+    #[inline(always)]
+    fn block_is_over(&mut self) {}
 }
 
 /// Writes to `output` what `map` makes of `input`, or without one of what is there.
 #[inline(always)]
 pub(crate) fn map<T: Real, F: Map<T>>(input: Option<&[T]>, output: &mut [T], map: &mut F) {
+    const VECTORS: usize = BLOCK / LANES;
     let last = rest(input.unwrap_or(output), map.filler());
     let (vectors, rest) = output.as_chunks_mut::<LANES>();
+    let any = !vectors.is_empty();
+    let (blocks, others) = vectors.as_chunks_mut::<VECTORS>();
     match input {
         Some(input) => {
-            for (output, input) in vectors.iter_mut().zip(input.as_chunks::<LANES>().0) {
+            let (from, others_from) = input.as_chunks::<LANES>().0.as_chunks::<VECTORS>();
+            for (block, from) in blocks.iter_mut().zip(from) {
+                for (output, input) in block.iter_mut().zip(from) {
+                    *output = map.of(input);
+                }
+                map.block_is_over();
+            }
+            for (output, input) in others.iter_mut().zip(others_from) {
                 *output = map.of(input);
             }
         }
         None => {
-            for values in vectors.iter_mut() {
+            for block in blocks {
+                for values in block {
+                    *values = map.of(values);
+                }
+                map.block_is_over();
+            }
+            for values in others {
                 *values = map.of(values);
             }
         }
@@ -173,7 +192,8 @@ pub(crate) fn map<T: Real, F: Map<T>>(input: Option<&[T]>, output: &mut [T], map
     if let Some(last) = last {
         let values = map.of(&last);
         // Behind others in a row of at least one vector.
-        let first = if vectors.is_empty() { 0 } else { LANES - rest.len() };
+        let first = if any { LANES - rest.len() } else { 0 };
         rest.iter_mut().zip(&values[first..]).for_each(|(output, value)| *output = *value);
     }
+    map.block_is_over();
 }

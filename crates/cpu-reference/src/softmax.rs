@@ -47,9 +47,10 @@ impl<T: Real> Term<T, 1, 1> for Exponentials<T> {
     }
 }
 
-/// The same, written down and added up.
+/// The same, written down and added up: a block's in their own precision, before they join the sum.
 struct Kept<T> {
     maximum: T,
+    block: [T; LANES],
     sum: Sum,
 }
 
@@ -57,8 +58,16 @@ impl<T: Real> Map<T> for Kept<T> {
     #[inline(always)]
     fn of(&mut self, values: &[T; LANES]) -> [T; LANES] {
         let exponentials = values.map(|value| (value - self.maximum).exp());
-        self.sum.add(&exponentials);
+        for (sum, exponential) in self.block.iter_mut().zip(&exponentials) {
+            *sum += *exponential;
+        }
         exponentials
+    }
+
+    #[inline(always)]
+    fn block_is_over(&mut self) {
+        self.sum.add(&self.block);
+        self.block = [T::ZERO; LANES];
     }
 
     #[inline(always)]
@@ -106,7 +115,7 @@ impl<T: Real> WithSimd for Rows<'_, T> {
                 let [sum] = sums([input.unwrap_or(output)], &Exponentials { maximum });
                 map(input, output, &mut Shifted { maximum, logarithm: T::from_f64(sum.ln()) });
             } else {
-                let mut kept = Kept { maximum, sum: Sum::new() };
+                let mut kept = Kept { maximum, block: [T::ZERO; LANES], sum: Sum::new() };
                 map(input, output, &mut kept);
                 let scale = T::from_f64(1.0 / kept.sum.total());
                 output.iter_mut().for_each(|value| *value *= scale);
