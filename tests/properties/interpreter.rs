@@ -1,5 +1,6 @@
 //! The meaning of a graph: every node in turn, in f64, each value in a tensor of its own. No pass is involved.
 
+use cpu_reference::elementwise::Ahead;
 use nn_core::StepScalars;
 use nn_core::graph::{CpuCall, CpuInput, Graph, KernelOp, NodeKind, OpKind, Precision, ValueId};
 use nn_core::tensor::{Bytes, DType, Layout, TensorType};
@@ -72,13 +73,23 @@ pub(crate) fn interpret(graph: &Graph, leaves: &Named, reading: Reading) -> (Nam
                             let aligned: Vec<Bytes> = numbers.iter().map(|number| Bytes::copy_of(number)).collect();
                             let inputs: Vec<&[u8]> = aligned.iter().map(AsRef::as_ref).collect();
                             let mut number = Bytes::zeroed(4);
-                            elementwise.block_function(Precision::F32, &dtypes).unwrap()(&inputs, number.as_mut(), 0);
+                            elementwise.block_function(Precision::F32, &dtypes).unwrap()(
+                                &inputs,
+                                number.as_mut(),
+                                0,
+                                &Ahead::default(),
+                            );
                             let all = number.as_ref().repeat(node.outputs[0].shape.elements());
                             made[0] = widened(&node.outputs[0], Bytes::copy_of(&all).as_ref());
                             known.extend(number.as_ref().try_into().ok().map(|number| (value, number)));
                         }
                         None => {
-                            elementwise.block_function(Precision::F64, &dtypes).unwrap()(&inputs, made[0].as_mut(), 0);
+                            elementwise.block_function(Precision::F64, &dtypes).unwrap()(
+                                &inputs,
+                                made[0].as_mut(),
+                                0,
+                                &Ahead::default(),
+                            );
                         }
                     }
                 }

@@ -3,6 +3,8 @@
 //! It knows no op. A program is a list of instructions, each a function over one block of elements, so
 //! that intermediate values live in the cache and never reach memory.
 
+use std::cell::Cell;
+
 use crate::memory::Scratch;
 use crate::strided::Dimensions;
 
@@ -28,10 +30,53 @@ const TASKS_PER_THREAD: usize = 4;
 
 /// One instruction's inner loop over a block.
 ///
-/// `inputs` and `output` are the bytes of the same number of elements, each of its own element size;
+/// `inputs` and `output` are the bytes of the same number of elements, each of its own element size, but an input that is
+/// the same everywhere has no more than [`STRETCH`] of them;
 /// `first_index` is the linear index, in the tensor, of the block's first element (always a multiple of
-/// [`BLOCK`]). Registers are aligned to 8 bytes, other slices as the caller's tensors are.
-pub type BlockFunction = fn(inputs: &[&[u8]], output: &mut [u8], first_index: usize);
+/// [`BLOCK`]). A block has [`BLOCK`] elements or fewer, or any number where it is the only instruction. Registers are aligned to 8 bytes, other slices as the caller's tensors are.
+///
+/// A function of many elements calls [`Ahead::ask`] for each [`STRETCH`] of them, so that the next block's memory is on its
+/// way while it computes.
+pub type BlockFunction = fn(inputs: &[&[u8]], output: &mut [u8], first_index: usize, ahead: &Ahead);
+
+/// Elements after which a function asks for more of the next block.
+pub const STRETCH: usize = 256;
+
+/// The memory that the next block will read and write. By itself the processor does not look beyond a page, of which a
+/// block is one: it would compute and wait by turns.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Where they begin, and bytes of an element.
+    streams: Vec<(*const u8, usize)>,
+    /// The first element that has not been asked for.
+    next: Cell<usize>,
+    /// Elements to ask for at once, and in all.
+    step: usize,
+    end: usize,
+}
+
+impl Ahead {
+    /// Asks for the next elements, where there are such and the machine can be asked.
+    #[inline]
+    pub fn ask(&self) {
+        let first = self.next.get();
+        if first >= self.end {
+            return;
+        }
+        self.next.set(first + self.step);
+        #[cfg(target_arch = "x86_64")]
+        for &(start, bytes) in &self.streams {
+            for byte in (first * bytes..(first + self.step) * bytes).step_by(64) {
+                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                // SAFETY: asking for memory neither reads nor writes, and may be for anybody's.
+                #[allow(unsafe_code)]
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(byte).cast());
+                }
+            }
+        }
+    }
+}
 
 /// Where an instruction reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +147,7 @@ pub enum InputBytes<'a> {
 enum Feed<'a> {
     /// Read where it lies; the slice begins at the view's first element.
     Direct(&'a [u8]),
-    /// One element, repeated: fills its scratch once per task.
+    /// One element, repeated: fills a stretch of its scratch once per task.
     Repeated(&'a [u8]),
     /// Gathered into its scratch, block by block.
     Gathered(&'a [u8], Box<Dimensions<1>>),
@@ -247,7 +292,7 @@ impl Job<'_> {
         let registers = self.program.registers.len();
         for (feed, region) in self.feeds.iter().zip(&mut regions[registers..]) {
             if let Feed::Repeated(element) = feed {
-                let block = &mut region[..BLOCK.min(count) * element.len()];
+                let block = &mut region[..STRETCH.min(count) * element.len()];
                 match element.len() {
                     2 => repeat::<2>(element, block),
                     4 => repeat::<4>(element, block),
@@ -255,12 +300,43 @@ impl Job<'_> {
                 }
             }
         }
-        for done in (0..count).step_by(BLOCK) {
-            let block = Block { first: first + done, done, count: BLOCK.min(count - done) };
+        // One instruction on tensors as they lie has nothing to keep in the cache for the next.
+        let alone = self.program.instructions.len() == 1 && registers == 0;
+        let whole = alone && self.feeds.iter().all(|feed| matches!(feed, Feed::Direct(_)));
+        let length = if whole { count } else { BLOCK };
+        let mut ahead = self.ahead();
+        for done in (0..count).step_by(length) {
+            let block = Block { first: first + done, done, count: length.min(count - done) };
             self.feed_block(&block, &mut regions[registers..], outputs);
+            self.point_ahead(&mut ahead, &block, count, outputs);
             for instruction in &self.program.instructions {
-                self.run_instruction(instruction, &block, &mut regions, outputs);
+                self.run_instruction(instruction, &block, &mut regions, outputs, &ahead);
             }
+        }
+    }
+
+    /// Asks for nothing yet: the instructions of a block share what is to be asked for.
+    fn ahead(&self) -> Ahead {
+        let step = (STRETCH / self.program.instructions.len().max(1)).next_multiple_of(16);
+        Ahead { step, ..Ahead::default() }
+    }
+
+    /// Points to the block after this one of a task of `count` elements: to what is read where it lies, and written.
+    fn point_ahead(&self, ahead: &mut Ahead, block: &Block, count: usize, outputs: &mut [&mut [u8]]) {
+        let (first, done) = (block.first + block.count, block.done + block.count);
+        ahead.streams.clear();
+        ahead.next.set(0);
+        ahead.end = BLOCK.min(count - done);
+        if ahead.end == 0 {
+            return;
+        }
+        for (feed, &bytes) in self.feeds.iter().zip(&self.program.input_bytes) {
+            if let Feed::Direct(slice) = feed {
+                ahead.streams.push((slice[first * bytes..].as_ptr(), bytes));
+            }
+        }
+        for (output, &bytes) in outputs.iter().zip(&self.program.output_bytes) {
+            ahead.streams.push((output[done * bytes..].as_ptr(), bytes));
         }
     }
 
@@ -288,19 +364,20 @@ impl Job<'_> {
         block: &Block,
         regions: &mut [&mut [u8]],
         outputs: &mut [&mut [u8]],
+        ahead: &Ahead,
     ) {
         // The destination is taken out while the sources are borrowed; no source is the destination.
         match instruction.destination {
             Destination::Register(register) => {
                 let bytes = block.count * self.program.registers[register];
                 let taken = std::mem::take(&mut regions[register]);
-                self.call(instruction, block, regions, outputs, &mut taken[..bytes]);
+                self.call(instruction, block, regions, outputs, &mut taken[..bytes], ahead);
                 regions[register] = taken;
             }
             Destination::Output(output) => {
                 let range = block.in_task(self.program.output_bytes[output]);
                 let taken = std::mem::take(&mut outputs[output]);
-                self.call(instruction, block, regions, outputs, &mut taken[range]);
+                self.call(instruction, block, regions, outputs, &mut taken[range], ahead);
                 outputs[output] = taken;
             }
         }
@@ -313,6 +390,7 @@ impl Job<'_> {
         regions: &[&mut [u8]],
         outputs: &[&mut [u8]],
         destination: &mut [u8],
+        ahead: &Ahead,
     ) {
         let program = self.program;
         let mut sources: [&[u8]; MAX_INPUTS] = [&[]; MAX_INPUTS];
@@ -324,13 +402,16 @@ impl Job<'_> {
                     let bytes = program.input_bytes[input];
                     match &self.feeds[input] {
                         Feed::Direct(slice) => &slice[block.first * bytes..(block.first + block.count) * bytes],
+                        Feed::Repeated(_) => {
+                            &regions[program.registers.len() + input][..block.count.min(STRETCH) * bytes]
+                        }
                         _ => &regions[program.registers.len() + input][..block.count * bytes],
                     }
                 }
             };
         }
         let sources = &sources[..instruction.inputs.len()];
-        (instruction.function)(sources, destination, block.first);
+        (instruction.function)(sources, destination, block.first, ahead);
     }
 }
 

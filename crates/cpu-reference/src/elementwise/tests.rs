@@ -3,27 +3,32 @@
 use super::*;
 use crate::testing::{assert_same_bits, dot, indices, values};
 
-fn add(inputs: &[&[u8]], output: &mut [u8], _: usize) {
+// An input that is the same everywhere is a stretch, to be read again and again.
+fn add(inputs: &[&[u8]], output: &mut [u8], _: usize, _: &Ahead) {
     let (a, b) = (floats(inputs[0]), floats(inputs[1]));
-    for ((out, a), b) in bytemuck::cast_slice_mut::<u8, f32>(output).iter_mut().zip(a).zip(b) {
+    for ((out, a), b) in
+        bytemuck::cast_slice_mut::<u8, f32>(output).iter_mut().zip(a.iter().cycle()).zip(b.iter().cycle())
+    {
         *out = a + b;
     }
 }
 
-fn multiply(inputs: &[&[u8]], output: &mut [u8], _: usize) {
+fn multiply(inputs: &[&[u8]], output: &mut [u8], _: usize, _: &Ahead) {
     let (a, b) = (floats(inputs[0]), floats(inputs[1]));
-    for ((out, a), b) in bytemuck::cast_slice_mut::<u8, f32>(output).iter_mut().zip(a).zip(b) {
+    for ((out, a), b) in
+        bytemuck::cast_slice_mut::<u8, f32>(output).iter_mut().zip(a.iter().cycle()).zip(b.iter().cycle())
+    {
         *out = a * b;
     }
 }
 
-fn index(_: &[&[u8]], output: &mut [u8], first_index: usize) {
+fn index(_: &[&[u8]], output: &mut [u8], first_index: usize, _: &Ahead) {
     for (place, out) in bytemuck::cast_slice_mut::<u8, f32>(output).iter_mut().enumerate() {
         *out = (first_index + place) as f32;
     }
 }
 
-fn widen(inputs: &[&[u8]], output: &mut [u8], _: usize) {
+fn widen(inputs: &[&[u8]], output: &mut [u8], _: usize, _: &Ahead) {
     let input = bytemuck::cast_slice::<u8, u16>(inputs[0]);
     for (out, input) in bytemuck::cast_slice_mut::<u8, f64>(output).iter_mut().zip(input) {
         *out = f64::from(*input);

@@ -12,7 +12,7 @@
 use super::IntoValue;
 use super::accuracy;
 use super::elementwise_row::{Elementwise, Row, Signature};
-use super::elementwise_support::{Number, Real, loop_over};
+use super::elementwise_support::{Ahead, Number, Real, STRETCH, loop_over};
 use crate::graph::{Accuracy, Arithmetic, Op, Precision, Value};
 use crate::tensor::DType;
 use std::hint::select_unpredictable;
@@ -342,7 +342,7 @@ static UNIT_INTERVAL: Row = Row {
     accuracy: |_, _| Accuracy::EXACT,
 };
 
-fn random_block(inputs: &[&[u8]], output: &mut [u8], first_index: usize) {
+fn random_block(inputs: &[&[u8]], output: &mut [u8], first_index: usize, _: &Ahead) {
     let first = |input: usize| bytemuck::cast_slice::<u8, u32>(inputs[input])[0];
     let output = bytemuck::cast_slice_mut(output);
     // Tensors of 2^32 elements are beyond every backend; their index wraps.

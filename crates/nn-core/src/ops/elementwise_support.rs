@@ -1,6 +1,7 @@
 //! What the elementwise table is written with: loops over blocks, number traits, WGSL helper functions.
 
 pub(super) use cpu_reference::Real;
+pub(super) use cpu_reference::elementwise::{Ahead, STRETCH};
 
 /// A function that applies an expression to each element of a block.
 macro_rules! loop_over {
@@ -24,44 +25,49 @@ macro_rules! loop_over {
     };
     (@ $output:ty, $rust:expr, $($argument:ident: $input:ty = $place:literal),*) => {{
         #[inline(always)]
-        fn elements(inputs: &[&[u8]], output: &mut [u8]) {
+        fn elements(inputs: &[&[u8]], output: &mut [u8], ahead: &Ahead) {
             let output: &mut [$output] = bytemuck::cast_slice_mut(output);
             let count = output.len();
-            // Slices of one known length let the compiler drop bounds checks. With one left, the loop could end anywhere,
-            // and up to a whole unrolled step of it would be done number by number.
-            let output = &mut output[..count];
-            $(let $argument: &[$input] = &bytemuck::cast_slice(inputs[$place])[..count];)*
-            for index in 0..count {
-                $(let $argument = $argument[index];)*
-                output[index] = $rust;
+            $(let $argument: &[$input] = bytemuck::cast_slice(inputs[$place]);)*
+            for (number, output) in output.chunks_mut(STRETCH).enumerate() {
+                ahead.ask();
+                // Slices of one known length let the compiler drop bounds checks. With one left, the loop could end
+                // anywhere, and up to a whole unrolled step of it would be done number by number.
+                $(let first = if $argument.len() < count { 0 } else { number * STRETCH };
+                let $argument = &$argument[first..][..output.len()];)*
+                let count = output.len();
+                for index in 0..count {
+                    $(let $argument = $argument[index];)*
+                    output[index] = $rust;
+                }
             }
         }
-        // The same operations on wider registers. Nothing is contracted into fused operations, so the bits are those
-        // of the plain loop.
+        // The same operations on wider registers. A product and a sum are rounded once only where `mul_add` says so, so the
+        // bits are those of the plain loop.
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        fn wide(inputs: &[&[u8]], output: &mut [u8]) {
-            elements(inputs, output);
+        #[target_feature(enable = "avx2,fma")]
+        fn wide(inputs: &[&[u8]], output: &mut [u8], ahead: &Ahead) {
+            elements(inputs, output, ahead);
         }
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
-        fn widest(inputs: &[&[u8]], output: &mut [u8]) {
-            elements(inputs, output);
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,fma")]
+        fn widest(inputs: &[&[u8]], output: &mut [u8], ahead: &Ahead) {
+            elements(inputs, output, ahead);
         }
-        fn block(inputs: &[&[u8]], output: &mut [u8], _first_index: usize) {
+        fn block(inputs: &[&[u8]], output: &mut [u8], _first_index: usize, ahead: &Ahead) {
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx512vl") && std::arch::is_x86_feature_detected!("avx512dq") {
-                // SAFETY: the processor has the features that the function is compiled for; the first comes with each.
+                // SAFETY: the processor has the features that the function is compiled for; the others come with these.
                 #[allow(unsafe_code)]
-                return unsafe { widest(inputs, output) };
+                return unsafe { widest(inputs, output, ahead) };
             }
             #[cfg(target_arch = "x86_64")]
-            if std::arch::is_x86_feature_detected!("avx2") {
-                // SAFETY: the processor has the one feature that the function is compiled for.
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                // SAFETY: the processor has the features that the function is compiled for.
                 #[allow(unsafe_code)]
-                return unsafe { wide(inputs, output) };
+                return unsafe { wide(inputs, output, ahead) };
             }
-            elements(inputs, output);
+            elements(inputs, output, ahead);
         }
         block
     }};

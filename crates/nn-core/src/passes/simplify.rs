@@ -5,6 +5,7 @@ use crate::Error;
 use crate::graph::{Graph, Node, NodeId, NodeKind, OpKind, Precision, ValueId};
 use crate::ops;
 use crate::tensor::{Bytes, DType, Layout, TensorType};
+use cpu_reference::elementwise::Ahead;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ impl Rebuild {
                         let aligned: Vec<Bytes> = numbers.iter().map(|number| Bytes::copy_of(number)).collect();
                         let slices: Vec<&[u8]> = aligned.iter().map(AsRef::as_ref).collect();
                         let mut result = Bytes::zeroed(4);
-                        function(&slices, result.as_mut(), 0);
+                        function(&slices, result.as_mut(), 0, &Ahead::default());
                         return self.uniform(node, result);
                     }
                     let number = |(input, dtype): (&ValueId, &DType)| match dtype {

@@ -8,7 +8,7 @@ use crate::run::cpu::number_bytes;
 use crate::schedule::{Fused, Instruction, Launch, Operand, Source};
 use crate::tensor::{Bytes, DType};
 use cpu_reference::Strided;
-use cpu_reference::elementwise::{BLOCK, BlockFunction};
+use cpu_reference::elementwise::{Ahead, BLOCK, BlockFunction};
 use std::rc::Rc;
 
 /// The values of a group as the device has them, read where they are needed.
@@ -222,7 +222,7 @@ impl MemberCase<'_> {
             _ => bytes,
         };
         let inputs: Vec<&[u8]> = block.arguments.iter().enumerate().map(|pair| argument(pair).as_ref()).collect();
-        (self.function)(&inputs, output.as_mut(), block.first);
+        (self.function)(&inputs, output.as_mut(), block.first, &Ahead::default());
         (0..block.count).map(|index| number(output.as_ref(), self.dtype, element_bytes, index)).collect()
     }
 
