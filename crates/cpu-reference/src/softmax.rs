@@ -48,10 +48,17 @@ impl<T: Real> Term<T, 1, 1> for Exponentials<T> {
 }
 
 /// The same, written down and added up: a block's in their own precision, before they join the sum.
-struct Kept<T> {
+pub(crate) struct Kept<T> {
     maximum: T,
     block: [T; LANES],
-    sum: Sum,
+    pub(crate) sum: Sum,
+}
+
+impl<T: Real> Kept<T> {
+    #[inline(always)]
+    pub(crate) fn new(maximum: T) -> Kept<T> {
+        Kept { maximum, block: [T::ZERO; LANES], sum: Sum::new() }
+    }
 }
 
 impl<T: Real> Map<T> for Kept<T> {
@@ -115,7 +122,7 @@ impl<T: Real> WithSimd for Rows<'_, T> {
                 let [sum] = sums([input.unwrap_or(output)], &Exponentials { maximum });
                 map(input, output, &mut Shifted { maximum, logarithm: T::from_f64(sum.ln()) });
             } else {
-                let mut kept = Kept { maximum, block: [T::ZERO; LANES], sum: Sum::new() };
+                let mut kept = Kept::new(maximum);
                 map(input, output, &mut kept);
                 let scale = T::from_f64(1.0 / kept.sum.total());
                 output.iter_mut().for_each(|value| *value *= scale);

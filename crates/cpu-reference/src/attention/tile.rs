@@ -8,15 +8,14 @@ use super::{Attention, Heads, UNSEEING, WeightDropout};
 use crate::matmul::multiply;
 use crate::philox::{fill_bits, unit_interval};
 use crate::real::Real;
+use crate::row::{LANES, largest, map};
+use crate::softmax::Kept;
 
 /// Queries of a tile.
 pub(super) const ROWS: usize = 64;
 
 /// Keys of a tile.
 pub(super) const COLUMNS: usize = 256;
-
-/// Partial sums of a row, so that a loop over them becomes vector code.
-const LANES: usize = 16;
 
 /// Some queries of a head by some keys.
 pub(super) struct Tile {
@@ -303,12 +302,18 @@ impl<T: Real, F: FnMut(usize, T)> WithSimd for Soften<'_, '_, T, F> {
         for (row, values) in weights.chunks_exact_mut(tile.columns()).enumerate() {
             let (values, seen) = tile.scores(attention, row, values);
             let before = running.largest[row];
-            let largest = before.maximum(maximum(values));
+            // A NaN that is passed over makes the sum NaN.
+            let mut largest = before.maximum(largest(values));
             if largest == T::NEG_INFINITY {
-                values.fill(T::ZERO);
-                continue;
+                if !values.iter().any(|value| value.is_nan()) {
+                    values.fill(T::ZERO);
+                    continue;
+                }
+                largest = T::NAN;
             }
-            let sum = exponentials(values, largest);
+            let mut kept = Kept::new(largest);
+            map(None, values, &mut kept);
+            let sum = T::from_f64(kept.sum.total());
             values[seen..].fill(T::ZERO);
             if largest != before {
                 if running.sums[row] != T::ZERO {
@@ -369,48 +374,4 @@ pub(super) fn soften<T: Real>(
     rescale: impl FnMut(usize, T),
 ) {
     Arch::new().dispatch(Soften { attention, tile, weights, running, rescale });
-}
-
-/// The largest value; NaN if there is one.
-#[inline(always)]
-fn maximum<T: Real>(values: &[T]) -> T {
-    let mut lanes = [T::NEG_INFINITY; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.maximum(*value);
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = lane.maximum(*value);
-    }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] = lanes[lane].maximum(lanes[lane + half]);
-        }
-    }
-    lanes[0]
-}
-
-/// Replaces values by e to the power of what they lie above the largest, and returns their sum.
-#[inline(always)]
-fn exponentials<T: Real>(values: &mut [T], largest: T) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let (whole, rest) = values.as_chunks_mut::<LANES>();
-    for chunk in whole {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *value = (*value - largest).exp();
-            *lane += *value;
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *value = (*value - largest).exp();
-        *lane += *value;
-    }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-    }
-    lanes[0]
 }

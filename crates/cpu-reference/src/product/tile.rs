@@ -190,17 +190,20 @@ impl<T: Real> Panels<'_, '_, T> {
             Layout::Packed => {
                 let rows = left.as_chunks::<ROW>().0.first_chunk::<ROWS>();
                 let rows = rows.unwrap_or_else(|| unreachable!("internal: a panel lacks rows"));
-                sum::<T, S, ROWS, VECTORS>(simd, right, |row, depth| rows[row][depth])
+                sum::<T, S, ROWS, VECTORS, _>(simd, right, |depth| move |row: usize| rows[row][depth])
             }
             // Rows that are lacking are the last again.
             Layout::ByRow(stride) => {
                 let rows: [&[T]; ROWS] = std::array::from_fn(|row| &left[row.min(count - 1) * stride..][..right.len()]);
-                sum::<T, S, ROWS, VECTORS>(simd, right, |row, depth| rows[row][depth])
+                let rows = &rows;
+                sum::<T, S, ROWS, VECTORS, _>(simd, right, |depth| move |row: usize| rows[row][depth])
             }
             Layout::ByDepth(stride) => {
-                let rows = |depth: usize| left[depth * stride..].first_chunk::<ROWS>();
                 let lacks = || unreachable!("internal: a product's depth lacks rows");
-                sum::<T, S, ROWS, VECTORS>(simd, right, |row, depth| rows(depth).unwrap_or_else(lacks)[row])
+                sum::<T, S, ROWS, VECTORS, _>(simd, right, |depth| {
+                    let rows: &[T; ROWS] = left[depth * stride..].first_chunk().unwrap_or_else(lacks);
+                    move |row: usize| rows[row]
+                })
             }
         };
         if columns == width {
@@ -234,19 +237,19 @@ impl<T: Real> Panels<'_, '_, T> {
     }
 }
 
-/// The sums of a tile.
+/// The sums of a tile; `left` gives for a depth what gives the elements of the rows.
 #[inline(always)]
-fn sum<T: Real, S: Simd, const ROWS: usize, const VECTORS: usize>(
+fn sum<T: Real, S: Simd, const ROWS: usize, const VECTORS: usize, R: Fn(usize) -> T>(
     simd: S,
     right: &[[T::Vector<S>; VECTORS]],
-    left: impl Fn(usize, usize) -> T,
+    left: impl Fn(usize) -> R,
 ) -> [[T::Vector<S>; VECTORS]; ROWS] {
     let mut sums = [[T::splat(simd, T::ZERO); VECTORS]; ROWS];
     // Written out row by row: of a loop over the rows the compiler does not keep the sums in registers.
     macro_rules! add_rows {
-        ($columns:ident, $depth:ident: $($row:literal)*) => {$(
+        ($columns:ident, $rows:ident: $($row:literal)*) => {$(
             if $row < ROWS {
-                let value = T::splat(simd, left($row, $depth));
+                let value = T::splat(simd, $rows($row));
                 for (sum, column) in sums[$row].iter_mut().zip($columns) {
                     *sum = T::mul_add(simd, value, *column, *sum);
                 }
@@ -254,7 +257,8 @@ fn sum<T: Real, S: Simd, const ROWS: usize, const VECTORS: usize>(
         )*};
     }
     for (depth, columns) in right.iter().enumerate() {
-        add_rows!(columns, depth: 0 1 2 3 4 5 6 7 8 9 10 11);
+        let rows = left(depth);
+        add_rows!(columns, rows: 0 1 2 3 4 5 6 7 8 9 10 11);
     }
     sums
 }
