@@ -1,7 +1,8 @@
 """Runs `wgrad bench` and its peers on the same kernels and training steps, by turns on one machine, and prints ratios.
 
-    python benches/peers/compare.py [--rounds 3] [--peer torch]... [--wgrad target/release/wgrad] [--markdown] [PART...]
+    python3 benches/peers/compare.py [--rounds 3] [--peer torch]... [--wgrad target/release/wgrad] [--markdown] [PART...]
 
+Each round measures a kernel in wgrad, then in each peer: PyTorch, or those that --peer names.
 PART chooses as in `wgrad bench`; without one all of it is measured, which takes about ten minutes. A ratio is the peer's time
 over wgrad's: above 1 wgrad is faster. Each figure is the median over the rounds, each ratio the median of the rounds' ratios.
 """
@@ -19,7 +20,13 @@ ROOT = HERE.parent.parent
 
 
 # Commands that say in a line of JSON what they are, then answer each name on standard input by a line: see README.md.
-PEERS = {"torch": [sys.executable, str(HERE / "torch_bench.py")]}
+PEERS = {
+    "torch": [sys.executable, str(HERE / "torch_bench.py")],
+    "burn": [str(HERE / "burn/target/release/burn-peer"), "flex"],
+    "burn-wgpu": [str(HERE / "burn/target/release/burn-peer"), "wgpu"],
+    "candle": [str(HERE / "candle/target/release/candle-peer")],
+    "meganeura": [str(HERE / "meganeura/target/release/meganeura-peer")],
+}
 
 
 class Side:
@@ -29,7 +36,10 @@ class Side:
         self.command = command
         environment = dict(os.environ, PYTHONWARNINGS="ignore")
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        try:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        except FileNotFoundError:
+            sys.exit(f"there is no {command[0]}; {HERE / 'README.md'} says how it is built")
         self.about = self.line()
 
     def line(self):
@@ -66,7 +76,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--markdown", action="store_true", help="print a table for documents")
     arguments = parser.parse_args()
-    chosen = arguments.peer or list(PEERS)
+    chosen = arguments.peer or ["torch"]
     listed = subprocess.run([arguments.wgrad, "bench", "--list", *arguments.parts], capture_output=True, text=True)
     if listed.returncode:
         sys.exit(listed.stderr)
