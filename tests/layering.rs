@@ -262,3 +262,17 @@ fn violations_are_found_however_they_are_written() {
         assert!(!found(file, text), "{file} may say {text}: {:?}", violations(file, text));
     }
 }
+
+/// The faults of scripts/mutations.toml that code has outgrown would be made nowhere.
+#[test]
+fn every_fault_that_tests_are_held_to_can_be_made() {
+    let text = std::fs::read_to_string(root().join("scripts/mutations.toml")).unwrap();
+    let faults: toml::Table = text.parse().unwrap();
+    let faults = faults["fault"].as_array().unwrap();
+    assert!(faults.len() > 100);
+    for fault in faults {
+        let [what, file, find] = ["what", "file", "find"].map(|key| fault[key].as_str().unwrap());
+        let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert_eq!(source.matches(find).count(), 1, "{what}: {find:?} in {file}");
+    }
+}
