@@ -4,8 +4,10 @@ mod common;
 mod program;
 
 use nn_core::{DType, Device, Graph, Session, StepScalars, Tensor, graph};
-use program::{Folder, wgrad};
-use serde_json::Value;
+use program::{Folder, command, wgrad};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 
 fn document(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -72,6 +74,31 @@ fn names_are_listed_and_unknown_ones_told() {
     assert_eq!(wgrad(&folder, &["bench", "--list", "w2"]).succeeds(), "step w2\n");
     let error = refused(&folder, &["bench", "sofmax"]);
     assert!(error.contains("\"sofmax\"") && error.contains("\"softmax\""), "{error}");
+}
+
+/// Another program measures between two names, so an answer has to come before the next name.
+#[test]
+fn names_are_answered_one_by_one() {
+    let folder = Folder::new();
+    let mut command = command(&folder, &["bench", "--follow", "--device", "cpu", "--threads", "2"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut names, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut answers = BufReader::new(answers).lines().map(|line| document(&line.unwrap()));
+    let about = answers.next().unwrap();
+    assert_eq!([&about["peer"], &about["device"], &about["threads"]], [&json!("wgrad"), &json!("cpu"), &json!(2)]);
+    for (kernel, shape, reason) in
+        [("relu", "1048576", None), ("relu", "7", Some("--list")), ("step", "w7", Some("GPU"))]
+    {
+        writeln!(names, "{kernel} {shape}").unwrap();
+        let answer = answers.next().unwrap();
+        assert_eq!([&answer["kernel"], &answer["shape"]], [kernel, shape]);
+        match reason {
+            None => assert!(number(&answer, "ms") > 0.0),
+            Some(reason) => assert!(answer["reason"].as_str().unwrap().contains(reason), "{answer}"),
+        }
+    }
+    drop(names);
+    assert!(child.wait().unwrap().success());
 }
 
 /// The workloads are the models that they are called.
